@@ -1,0 +1,49 @@
+#pragma once
+
+#include "events/aggregates.hpp"
+#include "projections/table.hpp"
+
+/// The rows that facts lead to. Pure: the same facts in the same order give the same rows, whether
+/// they are applied inside the commit that records them or replayed years later.
+namespace recalld::projections {
+
+/// Every projection table, in the order of creation.
+std::span<const table* const> tables();
+/// By name; null when there is none.
+const table* find_table(std::string_view name);
+
+/// Appends what `fact` does to the rows. Also projects the envelope (receipts).
+void project(const envelope& at, const any_fact& fact, std::vector<change>& out);
+/// Appends what is left of a fact whose payload was forgotten: its receipt.
+void project_blanked(const envelope& at, std::vector<change>& out);
+/// Appends all rows that a state amounts to: where a stream starts at a base that carries it.
+void project_state(const envelope& at, const session::state& state, std::vector<change>& out);
+
+namespace sessions {
+/// Columns of `sessions`, in table order.
+enum column : std::size_t {
+  stream, tenant, app, user, session, status, created_at, updated_at, closed_at, expires_at, version,
+  entries, floor, metadata, forked_from
+};
+extern const table spec;        ///< One row for each session that can be read.
+/// Positions in `spec.indexes`.
+enum index : std::size_t { by_app, by_user, by_expiry };
+}  // namespace sessions
+namespace session_state {
+enum column : std::size_t { stream, key, value };
+extern const table spec;
+}  // namespace session_state
+namespace scope_state {
+enum column : std::size_t { stream, key, value };
+extern const table spec;
+}  // namespace scope_state
+namespace contexts {
+enum column : std::size_t { stream, id, type, content, created_at, version };
+extern const table spec;
+}  // namespace contexts
+namespace receipts {
+enum column : std::size_t { stream, command, body_hash, first_version, last_version, position, time };
+extern const table spec;
+}  // namespace receipts
+
+}  // namespace recalld::projections

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+/// Projection tables as data: any store can create, write, read, drop and compare them without
+/// knowing what they are about.
+namespace recalld::projections {
+
+/// A cell: null, a whole number, or text (also JSON text; opaque bytes are allowed).
+using value = std::variant<std::monostate, std::int64_t, std::string>;
+using row = std::vector<value>;
+
+enum class column_type : std::uint8_t { integer, text };
+
+struct column {
+  std::string_view name;
+  column_type type = column_type::text;
+  bool nullable = false;
+};
+
+/// An ordered access path. Columns are positions in `table::columns`; the table's key follows them
+/// implicitly, so that every index order is total.
+struct index {
+  std::string_view name;
+  std::vector<std::size_t> columns;
+  /// Only rows where this column is not null are in the index; -1 = all rows.
+  int only_where_set = -1;
+};
+
+struct table {
+  std::string_view name;
+  int version = 1;              ///< Raised when `project` gives other rows: the table is rebuilt.
+  std::vector<column> columns;  ///< The first `key_columns` are the key; the first of all is `stream`.
+  std::size_t key_columns = 1;
+  std::vector<index> indexes{};
+};
+
+/// What a fact does to rows. Changes are applied in order; each names its table.
+struct put {  ///< The row is written whole, whether it existed or not.
+  const projections::table* table;
+  projections::row row;
+};
+struct put_new {  ///< As `put`, but a row that exists refuses the whole append as a duplicate.
+  const projections::table* table;
+  projections::row row;
+};
+struct set {  ///< Some columns of an existing row; no such row: nothing happens.
+  const projections::table* table;
+  projections::row key;
+  std::vector<std::pair<std::size_t, value>> cells;
+};
+struct erase {  ///< Every row whose key begins with `key` (a whole key or leading columns).
+  const projections::table* table;
+  projections::row key;
+};
+using change = std::variant<put, put_new, set, erase>;
+
+}  // namespace recalld::projections

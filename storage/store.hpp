@@ -1,0 +1,234 @@
+#pragma once
+
+#include "events/aggregates.hpp"
+#include "events/codec.hpp"
+#include "projections/table.hpp"
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+/// The one door to the disk. A store knows streams, facts, shards and rows of tables that are
+/// described as data; it has never heard of sessions or approvals.
+///
+/// Every store behaves as `tests/storage/store_contract.cpp` says, sentence by sentence.
+namespace recalld::storage {
+
+using shard_t = std::uint32_t;
+
+/// Which log this is. A cache or cursor of another log, or of another generation (raised when an
+/// earlier state was restored), is worthless.
+struct log_identity {
+  std::string log_id;  ///< UUID, made when the log was created.
+  std::uint64_t generation = 1;
+  friend bool operator==(const log_identity&, const log_identity&) = default;
+};
+
+// -- writing --
+
+/// Facts that go to one stream, in order.
+struct stream_append {
+  stream_id stream;
+  /// The stream must be at this version; absent: whatever version it is at. A stream that does not
+  /// exist is at version 0, unless its first fact sets a base `through`, then it is at that version.
+  std::optional<version_t> expected;
+  std::vector<any_fact> facts;
+  /// The facts as text, made beforehand to spare the writing thread; empty: the store makes it.
+  /// Only allowed together with `expected`.
+  std::vector<codec::encoded> encoded{};
+};
+
+/// What one command led to: all of it is committed or nothing. The command id belongs to the
+/// first part's stream.
+struct append_unit {
+  std::vector<stream_append> parts;
+  std::string command;          ///< Empty: the caller gave none, no receipt is kept.
+  std::uint64_t body_hash = 0;
+  time_us_t time = 0;           ///< Raised to the time of the stream's last fact if it lies before.
+};
+
+/// One committed part.
+struct committed_part {
+  stream_no_t stream_no = 0;
+  version_t first_version = 0;  ///< Version of the part's first fact.
+  version_t last_version = 0;
+  position_t position = 0;      ///< Position of its last fact; they are contiguous.
+  time_us_t time = 0;
+};
+
+/// Why a unit was left out of an otherwise good commit.
+struct refusal {
+  enum class reason : std::uint8_t {
+    wrong_version,      ///< `current_version` of the part's stream is another than expected.
+    duplicate_command,  ///< The command has a receipt already: `receipt`.
+    key_taken,          ///< A fact's key exists in its stream: `key`.
+  };
+  reason why{};
+  std::size_t part = 0;
+  version_t current_version = 0;
+  projections::row receipt{};  ///< Row of `receipts`.
+  std::string key{};
+};
+
+/// Per unit: its parts' receipts with the facts as recorded, or why not.
+struct unit_outcome {
+  std::vector<committed_part> parts;
+  std::vector<recorded> facts;  ///< All facts of all parts, as they stand in the log now.
+  std::optional<refusal> refused;
+};
+
+/// What one call of `log_writer::sweep` did.
+struct sweep_report {
+  std::uint64_t blanked = 0;  ///< Facts whose payload was forgotten by this call.
+  std::uint64_t merged = 0;   ///< Blanked rows that became part of a range.
+  bool more = false;          ///< Work is left.
+};
+
+/// The right to write. Exactly one object of this kind is open on a log; it is used by one thread
+/// at a time (it may move between threads). A log that another process holds is `unavailable`.
+///
+/// After `outcome_unknown` or `corrupt` the object must not be used again: nobody knows what is on
+/// the disk. `fenced` says that a higher epoch exists. Other errors leave the log as it was.
+class log_writer {
+public:
+  virtual ~log_writer() = default;
+
+  virtual log_identity identity() const = 0;
+  virtual std::vector<shard_t> shards() const = 0;
+  /// The shard that a stream belongs to.
+  virtual shard_t shard_of(const stream_id& stream) const = 0;
+
+  /// Takes a shard: its epoch grows by one, and whoever wrote under the old one is fenced.
+  virtual result<epoch_t> take_shard(shard_t shard) = 0;
+
+  /// Commits many units with one durable write. One outcome per unit, in order; a refused unit
+  /// leaves no trace and does not harm its neighbours. Each unit sees those before it. Facts,
+  /// positions and projected rows become visible together. When this returns a value, everything
+  /// that was not refused is on stable storage.
+  virtual result<std::vector<unit_outcome>> commit(shard_t shard, epoch_t epoch,
+                                                   std::span<const append_unit> units) = 0;
+
+  /// Forgets what bases allow to forget, in small transactions: payloads of facts at or below a
+  /// stream's base go at once; blanked rows whose receipts are not needed any more (no command, or
+  /// older than `receipts_before`) are merged into ranges together with their receipts. Facts that
+  /// a fork still borrows stay. At most about `budget` facts a call.
+  virtual result<sweep_report> sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+                                     std::size_t budget) = 0;
+
+  /// Writes buffered log pages to their place when the writer is idle; never needed for durability.
+  virtual result<void> checkpoint() = 0;
+
+  // -- rebuilding projections beside the live rows --
+
+  /// Tables whose stored version differs from the program's, or that do not exist.
+  virtual result<std::vector<const projections::table*>> outdated_tables() = 0;
+  /// Creates empty shadows of these tables, dropping older shadows.
+  virtual result<void> begin_shadow(std::span<const projections::table* const> tables) = 0;
+  /// Applies changes to the shadows; changes of other tables are ignored.
+  virtual result<void> apply_to_shadow(std::span<const projections::change> changes) = 0;
+  /// Puts the shadows in place of the live tables and records the tables' versions, atomically.
+  virtual result<void> swap_shadow() = 0;
+};
+
+// -- reading --
+
+/// Where a stream stands.
+struct stream_position {
+  stream_no_t stream_no = 0;
+  version_t head = 0;
+  version_t base = 0;       ///< Facts up to here are forgotten or borrowed.
+  version_t base_fact = 0;  ///< Version of the fact that carries the state at `base`; 0 = none.
+  friend bool operator==(const stream_position&, const stream_position&) = default;
+};
+
+/// A stretch of positions whose facts are gone for good.
+struct blank_range {
+  position_t first = 0;
+  position_t last = 0;
+  friend bool operator==(const blank_range&, const blank_range&) = default;
+};
+
+/// A stretch of the log. Facts and ranges together cover `after + 1 … through` without a gap.
+struct log_page {
+  std::vector<recorded> facts;
+  std::vector<blank_range> blanks;
+  position_t through = 0;  ///< Equals `after` at the end of the log.
+};
+
+/// Where a row query starts and ends. Order: the index's columns, then the table's key.
+struct row_query {
+  const projections::table* table = nullptr;
+  int index = -1;                        ///< Position in `table->indexes`; -1 = the key itself.
+  std::vector<projections::value> equals;  ///< Leading columns of the index fixed to these.
+  /// Continue strictly behind this: the remaining index columns followed by the key columns.
+  std::optional<std::vector<projections::value>> after;
+  bool descending = false;
+  std::size_t limit = 100;
+  /// Besides: column >= / <= value, or null; checked on each row that is met.
+  struct bound {
+    std::size_t column = 0;
+    std::optional<std::int64_t> at_least;
+    std::optional<std::int64_t> at_most;
+    bool or_null = false;
+  };
+  std::vector<bound> where;
+};
+
+/// Read access. One thread at a time an object; any number of objects. Sees every commit that was
+/// acknowledged before the call, unless `begin_snapshot` froze the view.
+class log_reader {
+public:
+  virtual ~log_reader() = default;
+
+  virtual log_identity identity() const = 0;
+
+  /// `not_found` when the stream never had a fact.
+  virtual result<stream_position> find_stream(const stream_id& stream) = 0;
+  /// The stream behind a number; `not_found`.
+  virtual result<stream_id> stream_of(stream_no_t stream_no) = 0;
+
+  /// Facts of one lane with version < `before`, newest first. Blanked facts are left out.
+  virtual result<std::vector<recorded>> lane_back(stream_no_t stream, lane l, version_t before,
+                                                  std::size_t limit) = 0;
+  /// Facts of one lane with version > `after`, oldest first. Blanked facts are left out.
+  virtual result<std::vector<recorded>> lane_forth(stream_no_t stream, lane l, version_t after,
+                                                   std::size_t limit) = 0;
+  /// Facts of all lanes with version > `after`, in order. Blanked facts are marked.
+  virtual result<std::vector<recorded>> stream_forth(stream_no_t stream, version_t after,
+                                                     std::size_t limit) = 0;
+  /// The fact with this key; absent when there is none.
+  virtual result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key) = 0;
+  /// Facts whose key begins with `prefix` and lies behind `after` (empty: from the start), in key
+  /// order (bytes).
+  virtual result<std::vector<recorded>> by_key_prefix(stream_no_t stream, std::string_view prefix,
+                                                      std::string_view after, std::size_t limit) = 0;
+  /// The smallest version in a lane whose time is >= `t`; 0 = none. Logarithmic.
+  virtual result<version_t> first_since(stream_no_t stream, lane l, time_us_t t) = 0;
+
+  /// Position of the shard's last fact.
+  virtual result<position_t> head(shard_t shard) = 0;
+  /// The shard's log from `after` on, about `limit` facts. A gap is `corrupt`.
+  virtual result<log_page> scan(shard_t shard, position_t after, std::size_t limit) = 0;
+  /// Streams with a base, by number, for replays: about `limit` with number > `after`.
+  virtual result<std::vector<stream_position>> based_streams(shard_t shard, stream_no_t after,
+                                                             std::size_t limit) = 0;
+
+  virtual result<std::vector<projections::row>> rows(const row_query& query) = 0;
+
+  /// Freezes the view until `end_snapshot`, so that log and rows belong together.
+  virtual result<void> begin_snapshot() = 0;
+  virtual result<void> end_snapshot() = 0;
+};
+
+/// An opened log: one writer, any number of readers.
+class store {
+public:
+  virtual ~store() = default;
+  virtual log_writer& writer() = 0;
+  /// A reader of its own, for one more thread.
+  virtual result<std::unique_ptr<log_reader>> open_reader() = 0;
+};
+
+}  // namespace recalld::storage
