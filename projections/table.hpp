@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -59,5 +60,24 @@ struct erase {  ///< Every row whose key begins with `key` (a whole key or leadi
   projections::row key;
 };
 using change = std::variant<put, put_new, set, erase>;
+
+/// Where a row query starts and ends. Order: the index's columns, then the table's key.
+struct row_query {
+  const projections::table* table = nullptr;
+  int index = -1;                        ///< Position in `table->indexes`; -1 = the key itself.
+  std::vector<value> equals;  ///< Leading columns of the index fixed to these.
+  /// Continue strictly behind this: the remaining index columns followed by the key columns.
+  std::optional<std::vector<value>> after;
+  bool descending = false;
+  std::size_t limit = 100;
+  /// Besides: column >= / <= value, or null; checked on each row that is met.
+  struct bound {
+    std::size_t column = 0;
+    std::optional<std::int64_t> at_least;
+    std::optional<std::int64_t> at_most;
+    bool or_null = false;
+  };
+  std::vector<bound> where;
+};
 
 }  // namespace recalld::projections

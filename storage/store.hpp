@@ -157,24 +157,7 @@ struct log_page {
   position_t through = 0;  ///< Equals `after` at the end of the log.
 };
 
-/// Where a row query starts and ends. Order: the index's columns, then the table's key.
-struct row_query {
-  const projections::table* table = nullptr;
-  int index = -1;                        ///< Position in `table->indexes`; -1 = the key itself.
-  std::vector<projections::value> equals;  ///< Leading columns of the index fixed to these.
-  /// Continue strictly behind this: the remaining index columns followed by the key columns.
-  std::optional<std::vector<projections::value>> after;
-  bool descending = false;
-  std::size_t limit = 100;
-  /// Besides: column >= / <= value, or null; checked on each row that is met.
-  struct bound {
-    std::size_t column = 0;
-    std::optional<std::int64_t> at_least;
-    std::optional<std::int64_t> at_most;
-    bool or_null = false;
-  };
-  std::vector<bound> where;
-};
+using projections::row_query;
 
 /// Read access. One thread at a time an object; any number of objects. Sees every commit that was
 /// acknowledged before the call, unless `begin_snapshot` froze the view.

@@ -1,0 +1,93 @@
+#pragma once
+
+#include "actors/gateway_protocol.hpp"
+#include "actors/operation.hpp"
+#include "actors/protocol.hpp"
+#include "events/window.hpp"
+#include "projections/table.hpp"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// One request on its way through the node. Handlers of operations are written over this: they
+/// start steps, each of which calls back at most once, on the gateway's own turn, and finally
+/// `answer` or `fail`. A step that fails answers the call with that error by itself, unless the
+/// handler asked for the `result`.
+namespace recalld::actors {
+
+class call : public std::enable_shared_from_this<call> {
+public:
+  virtual ~call() = default;
+
+  // -- the request --
+
+  virtual const operation& what() const = 0;
+  virtual const std::string& tenant() const = 0;
+  /// The caller's command id; empty when there was none.
+  virtual const std::string& command_id() const = 0;
+  /// The raw JSON of a request member; absent when it was not given. Types were checked already.
+  virtual std::optional<std::string_view> raw(std::string_view name) const = 0;
+  /// The request's own text, which all raw slices point into.
+  virtual const text& request() const = 0;
+  virtual time_us_t now() const = 0;
+  virtual entropy random() = 0;
+
+  /// Values of members whose types were checked: absent -> nothing.
+  std::optional<std::string> str(std::string_view name) const;
+  std::optional<std::int64_t> integer(std::string_view name) const;
+  std::optional<bool> boolean(std::string_view name) const;
+
+  // -- steps --
+
+  /// Sends a command to a stream under this call's command id and expected version.
+  virtual void submit(stream_id stream, any_command command, retention policy,
+                      std::function<void(result<committed>)> then) = 0;
+  /// As above, under a command id of its own and without an expected version: a step before the
+  /// operation's real one.
+  virtual void submit_as(stream_id stream, std::string command_id, any_command command,
+                         retention policy, std::function<void(result<committed>)> then) = 0;
+  /// The stream's present state.
+  virtual void view(stream_id stream, std::function<void(result<stream_view>)> then) = 0;
+  /// The stream's state as of a version (history before its base is `not_found`).
+  virtual void view_at(stream_id stream, version_t version,
+                       std::function<void(result<stream_view>)> then) = 0;
+  /// Cuts a window out of a session that was viewed.
+  virtual void cut(session::window window, stream_view view,
+                   std::function<void(result<session::page>)> then) = 0;
+  /// Facts of a viewed stream by key prefix, in key order, behind `after` (empty: from the start).
+  virtual void by_key(stream_view view, std::string prefix, std::string after, std::size_t limit,
+                      std::function<void(result<std::vector<recorded>>)> then) = 0;
+  /// Rows of a projection table.
+  virtual void rows(projections::row_query query,
+                    std::function<void(result<std::vector<projections::row>>)> then) = 0;
+  /// The retention rules of an application.
+  virtual void retention_of(std::string app, std::function<void(retention)> then) = 0;
+  /// Figures about the node as a JSON object.
+  virtual void figures(std::function<void(std::string)> then) = 0;
+
+  // -- the end --
+
+  virtual void answer(std::string json) = 0;
+  virtual void fail(error e) = 0;
+
+  /// Wraps a continuation: an error answers the call, a value goes on.
+  template <class T, class F>
+  std::function<void(result<T>)> on(F go) {
+    return [self = shared_from_this(), go = std::move(go)](result<T> r) mutable {
+      if (r)
+        go(std::move(*r));
+      else
+        self->fail(std::move(r.error()));
+    };
+  }
+};
+
+/// `{"error":{…}}` as the gateway answers it.
+std::string render(const error& e);
+/// Reads what `render` wrote.
+error parse_error(std::uint16_t status, std::string_view answer);
+
+}  // namespace recalld::actors

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <caf/fwd.hpp>
+#include <caf/typed_actor.hpp>
+
+#include <cstdint>
+#include <string>
+
+/// The one interface that Recalld publishes to other processes over CAF. Everything in it is text
+/// and numbers, so that it needs no shared types, only this header.
+namespace recalld::actors {
+
+/// Raised when a call of an older client would be misunderstood.
+inline constexpr std::uint16_t protocol_version = 1;
+
+/// - `(protocol, operation, request) -> (status, answer)`: one operation of the catalogue, e.g.
+///   `session.append`, with a JSON object. Status 0: `answer` is the operation's JSON answer. Else
+///   status is the number of an `errc` and `answer` is
+///   `{"error":{"code":…,"message":…,"field":…,…}}`.
+/// - `(protocol, request, sink) -> (status, answer)`: follow the log. The request is
+///   `{"tenant":…,"stream":…|absent,"after":cursor|absent,"credit":n}`; the answer is
+///   `{"watch":id,"cursor":…}`. From then on `sink` gets `(watch id, batch)` messages, a batch being
+///   `{"cursor":…,"facts":[…]}`, each costing one credit.
+/// - `(watch id, n)`: n more credits. 0 ends the watch.
+using gateway_handle
+  = caf::typed_actor<caf::replies_to<std::uint16_t, std::string, std::string>::with<std::uint16_t, std::string>,
+                     caf::replies_to<std::uint16_t, std::string, caf::actor>::with<std::uint16_t, std::string>,
+                     caf::reacts_to<std::string, std::uint32_t>>;
+
+}  // namespace recalld::actors

@@ -1,0 +1,82 @@
+#pragma once
+
+#include "actors/gateway_protocol.hpp"
+#include "actors/operation.hpp"
+#include "events/result.hpp"
+
+#include <caf/fwd.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace recalld::storage {
+class store;
+}
+
+/// A Recalld node: the server without a process of its own. Start it inside any CAF actor system,
+/// alone or beside your own agents.
+namespace recalld::actors {
+
+/// How much a node takes on. What does not fit is refused with `overloaded`, never queued.
+struct limits {
+  std::size_t requests_max = 16'384;            ///< Requests in progress on the node.
+  std::size_t requests_per_stream_max = 512;    ///< Commands in progress on one stream.
+  std::size_t request_bytes_max = 1 << 20;      ///< Size of one request.
+  std::size_t requests_bytes_max = 256 << 20;   ///< Requests in progress, all together.
+  std::size_t memory_bytes = 512 << 20;         ///< Live streams' states; beyond it the idlest leave.
+  std::uint32_t idle_s = 300;                   ///< A stream nobody used for so long leaves memory.
+  std::size_t tail_entries = 64;                ///< Newest entries a live session keeps in memory.
+  std::size_t tail_bytes = 128 << 10;
+  std::size_t batch_facts = 4'096;              ///< Facts in one commit.
+  std::size_t batch_bytes = 8 << 20;
+  std::uint32_t watchers_max = 16'384;
+  std::uint32_t receipts_days = 7;              ///< Command ids of forgotten facts are kept so long.
+};
+
+struct node_options {
+  std::unique_ptr<storage::store> store;        ///< Opened; the node is its only writer.
+  std::filesystem::path cache_directory;        ///< Empty: no hot cache.
+  std::size_t cache_bytes = 64 << 20;
+  actors::limits limits{};
+  std::span<const operation> operations;        ///< Usually `api::catalogue()`.
+  std::size_t readers = 2;
+  std::string name = "node";
+  /// Microseconds since 1970; tests inject their own.
+  std::function<std::int64_t()> clock;
+  /// Blocking actors get threads of their own; only deterministic tests say no.
+  bool threads = true;
+  /// Called once, from any thread, when a part without which the node is nothing has gone (the
+  /// journal after an unknown outcome, a reader, the directory). The process should end and start
+  /// again from the log. Default: log and `std::_Exit(70)`.
+  std::function<void(const std::string& why)> on_fatal;
+};
+
+class node {
+public:
+  /// Takes the shards, rebuilds outdated projections, starts the actors. Ready when it returns.
+  /// `fenced`, `unavailable` and `corrupt` as the store says.
+  static result<std::unique_ptr<node>> start(caf::actor_system& system, node_options options);
+  /// As `stop`.
+  ~node();
+
+  const gateway_handle& gateway() const;
+
+  /// Opens the gateway to other processes. With TLS the actor system must have been configured with
+  /// certificates (`api/tls.hpp`); without, only loopback addresses are accepted. Port 0: any. Gives the port.
+  result<std::uint16_t> publish(const std::string& address, std::uint16_t port, bool tls);
+
+  /// Stops in order: faces, gateway, timers, directory (every stream leaves a snapshot), feed,
+  /// journal. What was accepted is answered.
+  void stop();
+
+private:
+  struct parts;
+  explicit node(std::unique_ptr<parts> p);
+  std::unique_ptr<parts> parts_;
+};
+
+}  // namespace recalld::actors

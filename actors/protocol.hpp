@@ -1,0 +1,196 @@
+#pragma once
+
+#include "events/aggregates.hpp"
+#include "events/result.hpp"
+#include "events/window.hpp"
+#include "projections/table.hpp"
+#include "storage/store.hpp"
+
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <caf/fwd.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+/// Every message that actors of one node send each other; the map of `actors/`.
+///
+///   gateway ──submit, view──► directory ──► aggregate_actor ──append──► journal ──published──► feed
+///      │                          ▲                │                        └──foreign──► directory
+///      └──read──► reader ◄────────┼──wake, lookup──┘                 timers ──submit──► directory
+///
+/// | actor           | what it does                                                              |
+/// |-----------------|---------------------------------------------------------------------------|
+/// | gateway         | checks a request, admits it, runs the operation's handler, answers          |
+/// | directory       | finds, wakes, parks and passivates the one actor of each stream             |
+/// | aggregate_actor | one stream's state; decides, appends, evolves; answers views                |
+/// | journal         | detached; gathers appends into commits on the one writing connection        |
+/// | reader          | detached; windows, rows, old versions, over a connection that only reads    |
+/// | feed            | pushes committed facts to watchers at the head, the others catch up         |
+/// | timers          | one heap of deadlines: passivation, expiry of sessions, sweeping            |
+/// | projector       | rebuilds outdated tables beside the live ones                               |
+///
+/// All of them are internal to a node. Only `gateway_protocol.hpp` crosses processes.
+namespace recalld::actors {
+
+/// An answer with a typed reason instead of a CAF error.
+template <class T>
+struct reply {
+  result<T> value;
+};
+
+// -- to an aggregate, by way of the directory --
+
+/// A wish with all that deciding may know.
+struct submit {
+  stream_id stream;
+  std::shared_ptr<const any_command> command;
+  std::string command_id;  ///< Empty: the caller gave none.
+  std::uint64_t body_hash = 0;
+  std::optional<version_t> expected;
+  retention policy{};
+  time_us_t now = 0;
+  entropy random{};
+};
+
+/// What a command led to. Without facts nothing had to change: `version` is the present one.
+struct committed {
+  version_t first_version = 0;  ///< 0 = no facts.
+  version_t version = 0;
+  position_t position = 0;      ///< 0 = no facts.
+  time_us_t time = 0;
+  bool duplicate = false;       ///< Answered with the receipt of an earlier execution.
+  /// Facts of the command's own stream, as recorded. Blanked ones of an old duplicate are left out.
+  std::vector<recorded> facts;
+  /// Versions of facts that existed before under keys of this command (entry ids seen again).
+  std::map<std::string, version_t, std::less<>> known;
+};
+
+/// The state of one stream, shared and immutable.
+using any_state = std::variant<std::shared_ptr<const session::state>, std::shared_ptr<const scope::state>>;
+
+struct view {
+  stream_id stream;
+};
+
+struct stream_view {
+  stream_id stream;
+  stream_no_t stream_no = 0;  ///< 0 = the stream never had a fact.
+  version_t version = 0;
+  time_us_t time = 0;
+  any_state state;
+  /// The newest facts of the entries lane; every entry above `tail_after` is here, oldest first.
+  std::vector<std::shared_ptr<const recorded>> tail;
+  version_t tail_after = 0;
+};
+
+/// Facts that another stream's command recorded in this stream.
+struct foreign_recorded {
+  stream_id stream;
+  std::vector<recorded> facts;
+};
+
+/// Directory to aggregate: stop when all that came before is done. Answered with `parked`.
+struct passivate {};
+struct parked {
+  stream_id stream;
+};
+
+// -- to the journal --
+
+struct append {
+  storage::append_unit unit;
+};
+/// Answered with `reply<storage::unit_outcome>`.
+
+// -- to a reader --
+
+/// State of a stream at a version (`at` = 0: newest), from a snapshot and what follows it.
+struct wake {
+  stream_id stream;
+  version_t at = 0;
+};
+/// Where the newest state comes from: everything that `aggregate_actor` starts with.
+struct woken {
+  stream_no_t stream_no = 0;
+  version_t version = 0;
+  time_us_t time = 0;
+  any_state state;
+};
+/// The receipt row of a command, with the facts it led to.
+struct find_receipt {
+  stream_id stream;
+  std::string command_id;
+};
+struct found_receipt {
+  projections::row row;          ///< Empty: there is none.
+  std::vector<recorded> facts;
+};
+/// Versions by key, in the stream itself and in those it borrows from.
+struct find_keys {
+  stream_id stream;
+  std::vector<borrowed_range> borrowed;
+  std::vector<std::string> keys;
+};
+using found_keys = std::map<std::string, version_t, std::less<>>;
+struct cut_window {
+  session::window window;
+  stream_view view;
+};
+struct read_keys {
+  stream_view view;
+  std::string prefix;
+  std::string after;
+  std::size_t limit = 0;
+};
+struct read_rows {
+  projections::row_query query;
+};
+/// A stretch of the log for a watcher that catches up, or for a rebuild.
+struct read_log {
+  storage::shard_t shard = 0;
+  position_t after = 0;
+  std::size_t limit = 0;
+};
+/// Where to begin to forget: the version before the turn that holds the `keep`-th last entry.
+struct find_trim {
+  stream_view view;
+  std::uint64_t keep = 0;
+};
+
+// -- to the feed --
+
+/// The facts of one commit, in position order.
+struct batch {
+  storage::shard_t shard = 0;
+  std::vector<recorded> facts;
+};
+struct published {
+  std::shared_ptr<const batch> committed;
+};
+
+}  // namespace recalld::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::submit)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::view)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::stream_view)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::foreign_recorded)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::passivate)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::parked)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::append)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::wake)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_receipt)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_keys)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::cut_window)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_keys)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_rows)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_log)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_trim)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::published)
+
+namespace caf {
+template <class T>
+struct allowed_unsafe_message_type<recalld::actors::reply<T>> : std::true_type {};
+}  // namespace caf
