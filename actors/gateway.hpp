@@ -49,8 +49,8 @@ public:
   /// operation's real one.
   virtual void submit_as(stream_id stream, std::string command_id, any_command command,
                          retention policy, std::function<void(result<committed>)> then) = 0;
-  /// The stream's present state.
-  virtual void view(stream_id stream, std::function<void(result<stream_view>)> then) = 0;
+  /// The stream's present state, with its newest entries when `entries` is set.
+  virtual void view(stream_id stream, bool entries, std::function<void(result<stream_view>)> then) = 0;
   /// The stream's state as of a version (history before its base is `not_found`).
   virtual void view_at(stream_id stream, version_t version,
                        std::function<void(result<stream_view>)> then) = 0;
@@ -59,7 +59,7 @@ public:
                    std::function<void(result<session::page>)> then) = 0;
   /// Facts of a viewed stream by key prefix, in key order, behind `after` (empty: from the start).
   virtual void by_key(stream_view view, std::string prefix, std::string after, std::size_t limit,
-                      std::function<void(result<std::vector<recorded>>)> then) = 0;
+                      std::function<void(result<std::vector<shared_fact>>)> then) = 0;
   /// Rows of a projection table.
   virtual void rows(projections::row_query query,
                     std::function<void(result<std::vector<projections::row>>)> then) = 0;

@@ -55,6 +55,9 @@ struct submit {
   entropy random{};
 };
 
+/// A fact as the log holds it, shared by everybody who reads it.
+using shared_fact = std::shared_ptr<const recorded>;
+
 /// What a command led to. Without facts nothing had to change: `version` is the present one.
 struct committed {
   version_t first_version = 0;  ///< 0 = no facts.
@@ -63,7 +66,7 @@ struct committed {
   time_us_t time = 0;
   bool duplicate = false;       ///< Answered with the receipt of an earlier execution.
   /// Facts of the command's own stream, as recorded. Blanked ones of an old duplicate are left out.
-  std::vector<recorded> facts;
+  std::vector<shared_fact> facts;
   /// Versions of facts that existed before under keys of this command (entry ids seen again).
   std::map<std::string, version_t, std::less<>> known;
 };
@@ -73,6 +76,7 @@ using any_state = std::variant<std::shared_ptr<const session::state>, std::share
 
 struct view {
   stream_id stream;
+  bool entries = false;  ///< The newest entries are wanted too: `tail` is filled.
 };
 
 struct stream_view {
@@ -82,14 +86,14 @@ struct stream_view {
   time_us_t time = 0;
   any_state state;
   /// The newest facts of the entries lane; every entry above `tail_after` is here, oldest first.
-  std::vector<std::shared_ptr<const recorded>> tail;
+  std::vector<shared_fact> tail;
   version_t tail_after = 0;
 };
 
 /// Facts that another stream's command recorded in this stream.
 struct foreign_recorded {
   stream_id stream;
-  std::vector<recorded> facts;
+  std::vector<shared_fact> facts;
 };
 
 /// Directory to aggregate: stop when all that came before is done. Answered with `parked`.
@@ -103,7 +107,12 @@ struct parked {
 struct append {
   storage::append_unit unit;
 };
-/// Answered with `reply<storage::unit_outcome>`.
+/// What became of it: the receipts of its parts and their facts, or why it was refused.
+struct appended {
+  std::vector<storage::committed_part> parts;
+  std::vector<shared_fact> facts;  ///< Of all parts, in order.
+  std::optional<storage::refusal> refused;
+};
 
 // -- to a reader --
 
@@ -126,7 +135,7 @@ struct find_receipt {
 };
 struct found_receipt {
   projections::row row;          ///< Empty: there is none.
-  std::vector<recorded> facts;
+  std::vector<shared_fact> facts;
 };
 /// Versions by key, in the stream itself and in those it borrows from.
 struct find_keys {
@@ -154,10 +163,18 @@ struct read_log {
   position_t after = 0;
   std::size_t limit = 0;
 };
+/// The newest facts of the entries lane, oldest first.
+struct read_tail {
+  stream_view view;
+  std::size_t limit = 0;
+};
 /// Where to begin to forget: the version before the turn that holds the `keep`-th last entry.
 struct find_trim {
   stream_view view;
-  std::uint64_t keep = 0;
+};
+struct found_trim {
+  version_t through = 0;  ///< 0 = nothing to forget.
+  any_state at;
 };
 
 // -- to the feed --
@@ -165,7 +182,7 @@ struct find_trim {
 /// The facts of one commit, in position order.
 struct batch {
   storage::shard_t shard = 0;
-  std::vector<recorded> facts;
+  std::vector<shared_fact> facts;
 };
 struct published {
   std::shared_ptr<const batch> committed;
@@ -184,6 +201,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::wake)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_receipt)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_keys)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::cut_window)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_tail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_keys)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_rows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_log)

@@ -36,6 +36,10 @@ struct aggregate {
   static state carried_state(const fact& f);
   /// Bytes that the state takes in memory, roughly.
   static std::size_t footprint(const state& s) noexcept;
+  /// How many of the newest entries are worth keeping, when enough lie before them; 0 = none do.
+  static std::uint64_t trim_due(const state& s) noexcept { return session::trim_due(s); }
+  /// The command that forgets up to a version.
+  static command trim_command(version_t through, state at) { return trim{through, std::move(at)}; }
 };
 
 }  // namespace session
@@ -56,6 +60,7 @@ struct aggregate {
   static std::optional<base_mark> base_of(const fact&, version_t) { return std::nullopt; }
   static state carried_state(const fact&) { return {}; }
   static std::size_t footprint(const state& s) noexcept;
+  static std::uint64_t trim_due(const state&) noexcept { return 0; }
 };
 
 }  // namespace scope
