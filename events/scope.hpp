@@ -30,7 +30,12 @@ struct delete_keys {
 struct set_retention {
   recalld::retention value{};
 };
-using command = std::variant<update_state, delete_keys, set_retention>;
+/// Writes down an id that was chosen for the caller, so that a retry under the same command id gets
+/// the same one. Always accepted; changes no state.
+struct reserve_id {
+  std::string id;
+};
+using command = std::variant<update_state, delete_keys, set_retention, reserve_id>;
 
 // -- facts --
 
@@ -43,6 +48,11 @@ struct retention_changed {
   recalld::retention value{};
   friend bool operator==(const retention_changed&, const retention_changed&) = default;
 };
-using fact = std::variant<state_changed, retention_changed>;
+/// An id was chosen for a command of this user, e.g. of a session that is about to be created.
+struct id_reserved {
+  std::string id;
+  friend bool operator==(const id_reserved&, const id_reserved&) = default;
+};
+using fact = std::variant<state_changed, retention_changed, id_reserved>;
 
 }  // namespace recalld::scope
