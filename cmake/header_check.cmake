@@ -1,0 +1,28 @@
+# One generated source per header, which includes that header twice and nothing before it: a header
+# that leans on its includer, or lacks its guard, breaks the build. No precompiled headers here.
+
+function(recalld_check_headers)
+  list(TRANSFORM ARGN PREPEND "${PROJECT_SOURCE_DIR}/")
+  list(TRANSFORM ARGN APPEND "/*.hpp")
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}" ${ARGN})
+  set(sources)
+  foreach(header IN LISTS headers)
+    set(source "${PROJECT_BINARY_DIR}/header_check/${header}.cpp")
+    set(content "#include \"${header}\"\n#include \"${header}\"\n")
+    if(EXISTS "${source}")
+      file(READ "${source}" existing)
+    else()
+      set(existing "")
+    endif()
+    if(NOT existing STREQUAL content)
+      file(WRITE "${source}" "${content}")
+    endif()
+    list(APPEND sources "${source}")
+  endforeach()
+  if(sources)
+    add_library(header_check OBJECT ${sources})
+    target_link_libraries(header_check PRIVATE recalld_cli Catch2::Catch2 rapidcheck)
+    # The question is whether it compiles: no code generation worth the time.
+    target_compile_options(header_check PRIVATE -O0 -g0 -U_FORTIFY_SOURCE)
+  endif()
+endfunction()
