@@ -7,6 +7,7 @@
 #include "storage/store.hpp"
 
 #include <caf/allowed_unsafe_message_type.hpp>
+#include <caf/atom.hpp>
 #include <caf/fwd.hpp>
 
 #include <memory>
@@ -127,6 +128,7 @@ struct woken {
   version_t version = 0;
   time_us_t time = 0;
   any_state state;
+  std::size_t since_snapshot = 0;  ///< Facts behind the snapshot it came from.
 };
 /// The receipt row of a command, with the facts it led to.
 struct find_receipt {
@@ -163,12 +165,17 @@ struct read_log {
   position_t after = 0;
   std::size_t limit = 0;
 };
+struct read_log_answer {
+  std::vector<shared_fact> facts;  ///< Without what is forgotten.
+  position_t through = 0;
+  position_t head = 0;
+};
 /// The newest facts of the entries lane, oldest first.
 struct read_tail {
   stream_view view;
   std::size_t limit = 0;
 };
-/// Where to begin to forget: the version before the turn that holds the `keep`-th last entry.
+/// Where to begin to forget: the version before the first entry that retention still shows.
 struct find_trim {
   stream_view view;
 };
@@ -176,6 +183,13 @@ struct found_trim {
   version_t through = 0;  ///< 0 = nothing to forget.
   any_state at;
 };
+
+// -- from the timers, and from an actor to itself --
+
+using tick_atom = caf::atom_constant<caf::atom("tick")>;    ///< Some time has passed.
+using tidy_atom = caf::atom_constant<caf::atom("tidy")>;    ///< Do a little of the idle work.
+using flush_atom = caf::atom_constant<caf::atom("flush")>;  ///< Commit what has gathered.
+using leave_atom = caf::atom_constant<caf::atom("leave")>;  ///< Let go of everything.
 
 // -- to the feed --
 

@@ -1,0 +1,182 @@
+#include "actors/journal.hpp"
+
+#include <caf/all.hpp>
+
+#include <chrono>
+
+namespace recalld::actors {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto sweep_budget = std::size_t{512};
+// On a disk whose commits take longer than this, waiting for a little more pays.
+constexpr auto slow_commit_us = std::int64_t{1500};
+
+std::size_t bytes_of(const storage::append_unit& unit) {
+  std::size_t bytes = 0;
+  for (const auto& part : unit.parts)
+    for (const auto& e : part.encoded)
+      bytes += e.payload.size();
+  return bytes;
+}
+
+std::size_t facts_of(const storage::append_unit& unit) {
+  std::size_t facts = 0;
+  for (const auto& part : unit.parts)
+    facts += part.facts.size();
+  return facts;
+}
+
+}  // namespace
+
+void journal_state::start(caf::stateful_actor<journal_state>* self, surroundings_ptr around,
+                          storage::log_writer& writer, storage::shard_t shard, epoch_t epoch) {
+  self_ = self;
+  around_ = std::move(around);
+  writer_ = &writer;
+  shard_ = shard;
+  epoch_ = epoch;
+}
+
+void journal_state::add(append& wish, caf::typed_response_promise<reply<appended>> promise) {
+  if (ended_) {
+    promise.deliver(reply<appended>{fail(errc::unavailable, "the node is ending")});
+    return;
+  }
+  waiting_.push_back({std::move(wish.unit), std::move(promise)});
+  schedule_flush();
+}
+
+void journal_state::schedule_flush() {
+  if (flush_sent_)
+    return;
+  flush_sent_ = true;
+  const auto last = around_->commit_us.load(std::memory_order_relaxed);
+  if (last > slow_commit_us)
+    self_->delayed_send(self_, std::chrono::microseconds(last / 20), flush_atom::value);
+  else
+    self_->send(self_, flush_atom::value);
+}
+
+void journal_state::flush() {
+  flush_sent_ = false;
+  if (waiting_.empty() || ended_)
+    return;
+  // A big write does not make the small ones behind it wait: the batch ends at a cap.
+  std::size_t n = 0, facts = 0, bytes = 0;
+  while (n < waiting_.size()) {
+    facts += facts_of(waiting_[n].unit);
+    bytes += bytes_of(waiting_[n].unit);
+    if (n > 0 && (facts > around_->limits.batch_facts || bytes > around_->limits.batch_bytes))
+      break;
+    ++n;
+  }
+  std::vector<waiting> batch;
+  if (n == waiting_.size()) {
+    batch.swap(waiting_);
+  } else {
+    const auto cut = waiting_.begin() + static_cast<std::ptrdiff_t>(n);
+    batch.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(cut));
+    waiting_.erase(waiting_.begin(), cut);
+  }
+  commit(std::move(batch));
+  if (!waiting_.empty())
+    schedule_flush();
+}
+
+void journal_state::commit(std::vector<waiting> batch) {
+  std::vector<storage::append_unit> units;
+  units.reserve(batch.size());
+  for (auto& w : batch)
+    units.push_back(std::move(w.unit));
+
+  const auto began = std::chrono::steady_clock::now();
+  auto outcome = writer_->commit(shard_, epoch_, units);
+  const auto took = std::chrono::steady_clock::now() - began;
+  around_->commit_us.store(std::chrono::duration_cast<std::chrono::microseconds>(took).count(),
+                           std::memory_order_relaxed);
+
+  if (!outcome) {
+    const auto& e = outcome.error();
+    for (auto& w : batch)
+      w.promise.deliver(reply<appended>{fail(e)});
+    if (e.code != errc::unavailable) {
+      ended_ = true;
+      for (auto& w : waiting_)
+        w.promise.deliver(reply<appended>{fail(errc::unavailable, "the node is ending")});
+      waiting_.clear();
+      around_->fatal("the journal cannot go on: " + e.message);
+    }
+    return;
+  }
+
+  auto committed = std::make_shared<actors::batch>();
+  committed->shard = shard_;
+  checkpointed_ = false;
+  around_->commits.fetch_add(1, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    auto& out = (*outcome)[i];
+    appended answer;
+    answer.parts = std::move(out.parts);
+    answer.refused = std::move(out.refused);
+    answer.facts.reserve(out.facts.size());
+    for (auto& f : out.facts)
+      answer.facts.push_back(std::make_shared<const recorded>(std::move(f)));
+    committed->facts.insert(committed->facts.end(), answer.facts.begin(), answer.facts.end());
+    // Before the answer: whoever has it may read the other stream, by way of the directory too.
+    auto from = answer.facts.begin();
+    for (std::size_t p = 0; p < answer.parts.size(); ++p) {
+      const auto& part = answer.parts[p];
+      const auto to = from + static_cast<std::ptrdiff_t>(part.last_version - part.first_version + 1);
+      if (p > 0)
+        self_->send(around_->directory,
+                    foreign_recorded{units[i].parts[p].stream, {from, to}});
+      from = to;
+    }
+    batch[i].promise.deliver(reply<appended>{std::move(answer)});
+  }
+  around_->facts.fetch_add(committed->facts.size(), std::memory_order_relaxed);
+  if (!committed->facts.empty())
+    self_->send(around_->feed, published{std::move(committed)});
+}
+
+void journal_state::tidy() {
+  if (ended_)
+    return;
+  const auto commits = around_->commits.load(std::memory_order_relaxed);
+  const auto idle = commits == commits_at_last_tidy_;
+  commits_at_last_tidy_ = commits;
+  const auto keep_us = std::int64_t{around_->limits.receipts_days} * 86'400 * 1'000'000;
+  auto swept = writer_->sweep(shard_, epoch_, around_->clock() - keep_us, sweep_budget);
+  if (!swept && swept.error().code != errc::unavailable) {
+    ended_ = true;
+    around_->fatal("forgetting failed: " + swept.error().message);
+    return;
+  }
+  if (swept && swept->more) {
+    self_->send(self_, tidy_atom::value);
+    return;
+  }
+  if (idle && !checkpointed_) {
+    // A checkpoint that fails costs disk space, not truth; the next one tries again.
+    checkpointed_ = writer_->checkpoint().has_value();
+  }
+}
+
+caf::behavior journal(caf::stateful_actor<journal_state>* self, surroundings_ptr around,
+                      storage::log_writer* writer, storage::shard_t shard, epoch_t epoch) {
+  self->state.start(self, std::move(around), *writer, shard, epoch);
+  return {
+    [self](append& wish) {
+      auto promise = self->make_response_promise<reply<appended>>();
+      self->state.add(wish, promise);
+      return promise;
+    },
+    [self](flush_atom) { self->state.flush(); },
+    [self](tidy_atom) { self->state.tidy(); },
+  };
+}
+
+}  // namespace recalld::actors

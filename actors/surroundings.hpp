@@ -1,0 +1,54 @@
+#pragma once
+
+#include "actors/node.hpp"
+#include "actors/protocol.hpp"
+#include "storage/snapshot_cache.hpp"
+
+#include <caf/actor.hpp>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace recalld::actors {
+
+/// What the actors of one node share. Filled by the node before the first message; after that only
+/// the atomics change.
+struct surroundings {
+  actors::limits limits{};
+  std::string name;
+  storage::log_identity log;
+  std::shared_ptr<storage::snapshot_cache> cache;
+  std::function<time_us_t()> clock;
+  /// The node cannot go on; see `node_options::on_fatal`.
+  std::function<void(const std::string&)> fatal;
+
+  caf::actor journal;
+  std::vector<caf::actor> readers;
+  caf::actor directory;
+  caf::actor feed;
+
+  /// The reader that serves a stream; always the same one, so its pages stay warm.
+  const caf::actor& reader_for(const stream_id& stream) const {
+    return readers[std::hash<stream_id>{}(stream) % readers.size()];
+  }
+
+  // -- figures --
+
+  std::atomic<std::int64_t> state_bytes{0};  ///< Held by live streams.
+  std::atomic<std::uint64_t> live{0};        ///< Streams in memory.
+  std::atomic<std::uint64_t> woken{0};
+  std::atomic<std::uint64_t> passivated{0};
+  std::atomic<std::uint64_t> commits{0};
+  std::atomic<std::uint64_t> facts{0};
+  std::atomic<std::uint64_t> refused{0};
+  std::atomic<std::uint64_t> overloaded{0};
+  std::atomic<std::uint64_t> watchers{0};
+  std::atomic<std::int64_t> commit_us{0};    ///< Duration of the last commit.
+};
+
+using surroundings_ptr = std::shared_ptr<surroundings>;
+
+}  // namespace recalld::actors
