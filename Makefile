@@ -64,9 +64,9 @@ tidy: packages ## clang-tidy over our folders; ONLY=regex picks files
 	@cmake/install-packages.sh develop
 	@cmake/run-tidy.sh '$(ONLY)'
 
-check-debian13: ## make test on Debian 13, in a chroot below build/
+check-debian13: ## make test on Debian 13, in a chroot below build/; ONLY=regex picks
 	@cmake/install-packages.sh bootstrap
-	@cmake/check-debian13.sh
+	@ONLY='$(ONLY)' cmake/check-debian13.sh
 
 install: PRESET = release
 install: configure ## install the release build below PREFIX (and DESTDIR)
