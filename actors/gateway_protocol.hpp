@@ -18,8 +18,8 @@ inline constexpr std::uint16_t protocol_version = 1;
 ///   status is the number of an `errc` and `answer` is
 ///   `{"error":{"code":…,"message":…,"field":…,…}}`.
 /// - `(protocol, request, sink) -> (status, answer)`: follow the log. The request is
-///   `{"tenant":…,"stream":…|absent,"after":cursor|absent,"credit":n}`; the answer is
-///   `{"watch":id,"cursor":…}`. From then on `sink` gets `(watch id, batch)` messages, a batch being
+///   `{"tenant":…,"kind":…,"app":…,"user":…,"session":…,"after":cursor,"from_start":true,"credit":n}`,
+///   all but `credit` optional; the answer is `{"watch":id,"cursor":…}`. From then on `sink` gets `(watch id, batch)` messages, a batch being
 ///   `{"cursor":…,"facts":[…]}`, each costing one credit.
 /// - `(watch id, n)`: n more credits. 0 ends the watch.
 using gateway_handle

@@ -6,6 +6,7 @@
 #include "projections/table.hpp"
 #include "storage/store.hpp"
 
+#include <caf/actor.hpp>
 #include <caf/allowed_unsafe_message_type.hpp>
 #include <caf/atom.hpp>
 #include <caf/fwd.hpp>
@@ -201,6 +202,27 @@ struct batch {
 struct published {
   std::shared_ptr<const batch> committed;
 };
+/// Which streams a watcher wants to hear of.
+struct watch_filter {
+  std::uint8_t kind = 0;  ///< Number of a `stream_kind`; 0 = all.
+  std::string parts;      ///< Leading key parts, encoded as in `stream_id`; at least the tenant.
+  bool matches(const stream_id& stream) const;
+};
+struct start_watch {
+  watch_filter filter;
+  std::string after;  ///< A cursor; empty: only what comes from now on.
+  std::uint32_t credit = 0;
+  caf::actor sink;    ///< Gets `(watch id, batch)`, see `gateway_protocol.hpp`.
+};
+struct watch_started {
+  std::string id;
+  std::string cursor;
+};
+/// More batches may be sent; 0 ends the watch.
+struct more_credit {
+  std::string watch;
+  std::uint32_t credit = 0;
+};
 
 }  // namespace recalld::actors
 
@@ -221,6 +243,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_rows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_log)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_trim)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::published)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::start_watch)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::more_credit)
 
 namespace caf {
 template <class T>

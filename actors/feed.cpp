@@ -1,0 +1,210 @@
+#include "actors/feed.hpp"
+
+#include <caf/all.hpp>
+
+#include <charconv>
+
+namespace recalld::actors {
+
+namespace {
+
+constexpr std::size_t stretch = 128;
+
+}  // namespace
+
+std::string render_cursor(const storage::log_identity& log, position_t position) {
+  return "1." + log.log_id + '.' + std::to_string(log.generation) + '.' + std::to_string(position);
+}
+
+result<position_t> parse_cursor(const storage::log_identity& log, std::string_view text) {
+  const auto prefix = "1." + log.log_id + '.' + std::to_string(log.generation) + '.';
+  position_t position = 0;
+  if (text.starts_with(prefix)) {
+    const auto digits = text.substr(prefix.size());
+    const auto [end, bad] = std::from_chars(digits.data(), digits.data() + digits.size(), position);
+    if (bad == std::errc{} && end == digits.data() + digits.size())
+      return position;
+  }
+  if (text.starts_with("1."))
+    return fail_field("after", "is a cursor of another log, or of a time before a restore");
+  return fail_field("after", "is not a cursor");
+}
+
+std::string render_fact(const recorded& r) {
+  json::object_writer stream;
+  static constexpr std::string_view names[] = {"tenant", "app", "user", "session"};
+  const auto parts = r.at.stream.parts();
+  stream.str("kind", to_string(r.at.stream.kind()));
+  for (std::size_t i = 0; i < parts.size() && i < std::size(names); ++i)
+    stream.str(names[i], parts[i]);
+  json::object_writer w;
+  w.num("position", static_cast<std::uint64_t>(r.at.position)).raw("stream", std::move(stream).done());
+  w.num("version", static_cast<std::uint64_t>(r.at.version)).str("type", r.type);
+  w.str("recorded_at", format_time(r.at.time));
+  if (!r.at.command.empty())
+    w.str("command_id", r.at.command);
+  w.raw("payload", r.payload.empty() ? "{}" : r.payload.view());
+  return std::move(w).done();
+}
+
+bool watch_filter::matches(const stream_id& stream) const {
+  const auto& bytes = stream.bytes();
+  return (kind == 0 || static_cast<std::uint8_t>(bytes[0]) == kind)
+         && std::string_view(bytes).substr(1).starts_with(parts);
+}
+
+void feed_state::start(caf::stateful_actor<feed_state>* self, surroundings_ptr around,
+                       position_t head) {
+  self_ = self;
+  around_ = std::move(around);
+  head_ = head;
+  id_prefix_ = "w" + std::to_string(around_->clock()) + "-";
+  self_->set_down_handler([this](caf::down_msg& down) { gone(down.source); });
+}
+
+result<watch_started> feed_state::begin(start_watch& wish) {
+  if (watchers_.size() >= around_->limits.watchers_max)
+    return fail({errc::overloaded, "too many watchers on this node", {}, 0, 1000});
+  watcher w;
+  w.filter = std::move(wish.filter);
+  w.sink = std::move(wish.sink);
+  w.credit = wish.credit;
+  w.cursor = head_;
+  if (!wish.after.empty()) {
+    auto position = parse_cursor(around_->log, wish.after);
+    if (!position)
+      return fail(position.error());
+    if (*position > head_)
+      return fail_field("after", "lies ahead of the log");
+    w.cursor = *position;
+  }
+  auto id = id_prefix_ + std::to_string(next_id_++);
+  if (sinks_[w.sink.address()]++ == 0)
+    self_->monitor(w.sink);
+  watch_started started{id, render_cursor(around_->log, w.cursor)};
+  auto [it, fresh] = watchers_.emplace(std::move(id), std::move(w));
+  around_->watchers.store(watchers_.size(), std::memory_order_relaxed);
+  catch_up(it->first, it->second);
+  return started;
+}
+
+void feed_state::more(const std::string& id, std::uint32_t credit) {
+  auto it = watchers_.find(id);
+  if (it == watchers_.end())
+    return;
+  if (credit == 0) {
+    drop(it);
+    return;
+  }
+  constexpr std::uint32_t credit_max = 1 << 20;
+  it->second.credit = std::min(credit_max, it->second.credit + std::min(credit, credit_max));
+  catch_up(it->first, it->second);
+}
+
+void feed_state::drop(watchers::iterator it) {
+  const auto sink = it->second.sink.address();
+  if (auto known = sinks_.find(sink); known != sinks_.end() && --known->second == 0) {
+    self_->demonitor(sink);
+    sinks_.erase(known);
+  }
+  watchers_.erase(it);
+  around_->watchers.store(watchers_.size(), std::memory_order_relaxed);
+}
+
+void feed_state::gone(const caf::actor_addr& sink) {
+  std::erase_if(watchers_, [&](const auto& each) { return each.second.sink.address() == sink; });
+  sinks_.erase(sink);
+  around_->watchers.store(watchers_.size(), std::memory_order_relaxed);
+}
+
+std::string feed_state::render(const watch_filter& filter, const std::vector<shared_fact>& facts,
+                               position_t after, position_t through) const {
+  std::string list;
+  for (const auto& f : facts) {
+    if (f->at.position <= after || f->blanked || !filter.matches(f->at.stream))
+      continue;
+    list += list.empty() ? "" : ",";
+    list += render_fact(*f);
+  }
+  if (list.empty())
+    return {};
+  json::object_writer w;
+  w.str("cursor", render_cursor(around_->log, through)).raw("facts", "[" + list + "]");
+  return std::move(w).done();
+}
+
+void feed_state::push(const std::string& id, watcher& w, std::string batch) {
+  --w.credit;
+  self_->send(w.sink, id, std::move(batch));
+}
+
+void feed_state::publish(const batch& committed) {
+  const auto before = head_;
+  head_ = committed.facts.back()->at.position;
+  // Many watchers want the same: rendered once.
+  std::map<std::pair<std::uint8_t, std::string_view>, std::string> rendered;
+  for (auto& [id, w] : watchers_) {
+    if (w.credit == 0 || w.reading || w.cursor < before)
+      continue;  // Behind: reads on when it has credit.
+    if (w.cursor >= head_)
+      continue;  // Read ahead of this message already.
+    if (w.cursor == before) {
+      auto [text, fresh] = rendered.try_emplace({w.filter.kind, w.filter.parts});
+      if (fresh)
+        text->second = render(w.filter, committed.facts, before, head_);
+      w.cursor = head_;
+      if (!text->second.empty())
+        push(id, w, text->second);
+    } else {
+      auto rest = render(w.filter, committed.facts, w.cursor, head_);
+      w.cursor = head_;
+      if (!rest.empty())
+        push(id, w, std::move(rest));
+    }
+  }
+}
+
+void feed_state::catch_up(const std::string& id, watcher& w) {
+  if (w.reading || w.credit == 0 || w.cursor >= head_)
+    return;
+  w.reading = true;
+  const auto& readers = around_->readers;
+  const auto& reader = readers[std::hash<std::string>{}(id) % readers.size()];
+  self_->request(reader, caf::infinite, read_log{0, w.cursor, stretch})
+    .then(
+      [this, id](reply<read_log_answer>& r) {
+        auto it = watchers_.find(id);
+        if (it == watchers_.end())
+          return;
+        if (r.value)
+          read(id, *r.value);
+        else
+          drop(it);  // The sink's next request finds out why.
+      },
+      [this, id](const caf::error&) {
+        if (auto it = watchers_.find(id); it != watchers_.end())
+          drop(it);
+      });
+}
+
+void feed_state::read(const std::string& id, read_log_answer& answer) {
+  auto& w = watchers_.at(id);
+  w.reading = false;
+  auto batch = render(w.filter, answer.facts, w.cursor, answer.through);
+  w.cursor = std::max(w.cursor, answer.through);
+  if (!batch.empty())
+    push(id, w, std::move(batch));
+  catch_up(id, w);
+}
+
+caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr around, position_t head) {
+  self->state.start(self, std::move(around), head);
+  auto& s = self->state;
+  return {
+    [&s](published& p) { s.publish(*p.committed); },
+    [&s](start_watch& wish) { return reply<watch_started>{s.begin(wish)}; },
+    [&s](const more_credit& m) { s.more(m.watch, m.credit); },
+  };
+}
+
+}  // namespace recalld::actors
