@@ -1,0 +1,52 @@
+#pragma once
+
+#include "projections/table.hpp"
+
+#include <algorithm>
+#include <compare>
+#include <span>
+
+/// Inside `storage/` only: the order of cells and rows that every store keeps: null, then whole
+/// numbers, then text by its bytes.
+namespace recalld::storage {
+
+inline std::strong_ordering order(const projections::value& a,
+                                  const projections::value& b) noexcept {
+  if (a.index() != b.index())
+    return a.index() <=> b.index();
+  if (const auto* n = std::get_if<std::int64_t>(&a))
+    return *n <=> *std::get_if<std::int64_t>(&b);
+  if (const auto* s = std::get_if<std::string>(&a))
+    return s->compare(*std::get_if<std::string>(&b)) <=> 0;
+  return std::strong_ordering::equal;
+}
+
+inline std::strong_ordering order(std::span<const projections::value> a,
+                                  std::span<const projections::value> b) noexcept {
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i)
+    if (const auto c = order(a[i], b[i]); c != 0)
+      return c;
+  return a.size() <=> b.size();
+}
+
+inline bool begins_with(std::span<const projections::value> whole,
+                        std::span<const projections::value> part) noexcept {
+  return whole.size() >= part.size() && order(whole.first(part.size()), part) == 0;
+}
+
+/// For ordered containers; compares with any stretch of cells.
+struct row_less {
+  using is_transparent = void;
+  bool operator()(std::span<const projections::value> a,
+                  std::span<const projections::value> b) const noexcept {
+    return order(a, b) < 0;
+  }
+};
+
+/// The cells of a row that are its key.
+inline std::span<const projections::value> key_of(const projections::table& t,
+                                                  const projections::row& r) noexcept {
+  return {r.data(), std::min(t.key_columns, r.size())};
+}
+
+}  // namespace recalld::storage

@@ -1,0 +1,90 @@
+#include "storage/sqlite_log.hpp"
+
+#include "storage/sqlite_schema.hpp"
+
+#include <cstdio>
+
+namespace recalld::storage::sqlite {
+
+std::string_view read_fact(const statement& s, const stream_id& stream, recorded& out) {
+  const int stored_lane = static_cast<int>(s.int_at(3));
+  out.at.position = s.uint_at(0);
+  out.at.stream_no = s.uint_at(1);
+  out.at.stream = stream;
+  out.at.version = s.uint_at(2);
+  out.lane = lane_of(stored_lane);
+  out.type = s.view_at(4);
+  out.schema = static_cast<std::uint16_t>(s.int_at(5));
+  out.at.time = s.int_at(6);
+  out.key = s.view_at(7);
+  out.at.command = s.view_at(8);
+  out.at.body_hash = s.uint_at(9);
+  out.at.command_facts = static_cast<std::uint32_t>(s.int_at(10));
+  out.blanked = stored_lane < 0;
+  const auto payload = s.view_at(12);
+  const auto sum = row_sum(out.at.stream_no, out.at.version, stored_lane, out.type, out.schema,
+                           out.at.time, out.at.command, out.at.body_hash, out.at.command_facts,
+                           payload);
+  if (sum != static_cast<std::uint32_t>(s.int_at(11)))
+    refuse(errc::corrupt, "the fact at position " + std::to_string(out.at.position)
+                            + " is not what was written");
+  return payload;
+}
+
+std::string retired_key(std::string_view key, version_t version) {
+  char digits[17];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(version));
+  return std::string(key) + '\0' + digits;
+}
+
+stream_finder::stream_finder(const connection& db)
+  : by_id_(db.prepare("SELECT no, base, base_fact, merged, merged_time FROM streams WHERE id = ?")),
+    by_no_(db.prepare("SELECT id FROM streams WHERE no = ?")),
+    last_(db.prepare("SELECT version, time FROM log WHERE stream = ? AND lane = ? "
+                     "ORDER BY version DESC LIMIT 1")) {
+}
+
+std::optional<stream_row> stream_finder::find(const stream_id& id) {
+  by_id_.blob(1, id.bytes());
+  if (!by_id_.step())
+    return {};
+  stream_row out;
+  out.at = {by_id_.uint_at(0), 0, by_id_.uint_at(1), by_id_.uint_at(2)};
+  const version_t merged = by_id_.uint_at(3);
+  const time_us_t merged_time = by_id_.int_at(4);
+  by_id_.reset();
+  auto consider = [&](version_t version, time_us_t time) {
+    if (version > out.at.head) {
+      out.at.head = version;
+      out.time = time;
+    }
+  };
+  auto consider_lane = [&](int stored_lane) {
+    last_.integer(1, out.at.stream_no).integer(2, stored_lane);
+    const reset_on_exit done(last_);
+    if (last_.step())
+      consider(last_.uint_at(0), last_.int_at(1));
+  };
+  for (int l = 0; l < lane_count; ++l)
+    consider_lane(l);
+  // Blanked and merged facts lie at or below the base, so they matter only if nothing lies above.
+  if (out.at.head <= out.at.base) {
+    for (int l = 0; l < lane_count; ++l)
+      consider_lane(blanked_lane(static_cast<lane>(l)));
+    consider(merged, merged_time);
+  }
+  return out;
+}
+
+std::optional<stream_id> stream_finder::id_of(stream_no_t no) {
+  by_no_.integer(1, no);
+  const reset_on_exit done(by_no_);
+  if (!by_no_.step())
+    return {};
+  auto id = stream_id::from_bytes(std::string(by_no_.view_at(0)));
+  if (!id)
+    throw failure{0, {}, id.error()};
+  return std::move(*id);
+}
+
+}  // namespace recalld::storage::sqlite

@@ -1,0 +1,53 @@
+#pragma once
+
+#include "storage/sqlite_connection.hpp"
+#include "storage/store.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+/// Inside `storage/` only: rows of `log` and `streams` in SQLite.
+namespace recalld::storage::sqlite {
+
+/// Columns of `log` in the order in which all statements here give and take them.
+inline constexpr const char* log_columns =
+  "position, stream, version, lane, type, schema, time, key, command, body_hash, command_facts, "
+  "sum, payload";
+
+/// `lane` of a fact that was blanked.
+constexpr int blanked_lane(lane l) noexcept {
+  return -1 - static_cast<int>(l);
+}
+constexpr lane lane_of(int stored) noexcept {
+  return static_cast<lane>(stored < 0 ? -1 - stored : stored);
+}
+
+/// The fact in the statement's current row, payload apart; `stream` is the id to put into it.
+/// Throws `corrupt` when the row's sum is wrong. The payload's bytes are valid until the next step.
+std::string_view read_fact(const statement& s, const stream_id& stream, recorded& out);
+
+/// Keys that were taken over by a later life of their stream.
+std::string retired_key(std::string_view key, version_t version);
+
+/// A row of `streams` with where the stream stands.
+struct stream_row {
+  stream_position at;
+  time_us_t time = 0;  ///< Of the last fact.
+};
+
+/// Finds streams. One per connection.
+class stream_finder {
+public:
+  explicit stream_finder(const connection& db);
+  std::optional<stream_row> find(const stream_id& id);
+  /// Nothing is known by that number: absent.
+  std::optional<stream_id> id_of(stream_no_t no);
+
+private:
+  statement by_id_;
+  statement by_no_;
+  statement last_;
+};
+
+}  // namespace recalld::storage::sqlite

@@ -1,0 +1,148 @@
+#include "storage/sqlite_store.hpp"
+
+#include "storage/sqlite_reader.hpp"
+#include "storage/sqlite_schema.hpp"
+#include "storage/sqlite_writer.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+namespace recalld::storage {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The right of this process to write the log, held as long as the object lives. The lock belongs
+/// to the open file, so the system lets it go when the process ends, however it ends.
+class process_lock {
+public:
+  explicit process_lock(const fs::path& file) {
+    fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0)
+      sqlite::refuse(errc::unavailable,
+                     "cannot open " + file.string() + ": " + std::strerror(errno));
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      const int why = errno;
+      const auto holder = read_pid();
+      ::close(fd_);
+      if (why == EWOULDBLOCK)
+        sqlite::refuse(errc::unavailable, "the log in " + file.parent_path().string()
+                                            + " is in use by process " + holder);
+      sqlite::refuse(errc::unavailable,
+                     "cannot lock " + file.string() + ": " + std::strerror(why));
+    }
+    const auto pid = std::to_string(::getpid()) + "\n";
+    if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, pid.data(), pid.size(), 0) < 0) {
+      // The lock holds; only the message of a second opener will be poorer.
+    }
+  }
+  ~process_lock() { ::close(fd_); }
+  process_lock(const process_lock&) = delete;
+  process_lock& operator=(const process_lock&) = delete;
+
+private:
+  std::string read_pid() const {
+    char digits[16] = {};
+    const auto n = ::pread(fd_, digits, sizeof digits - 1, 0);
+    std::string out;
+    for (ssize_t i = 0; i < n && digits[i] >= '0' && digits[i] <= '9'; ++i)
+      out += digits[i];
+    return out.empty() ? "(unknown)" : out;
+  }
+  int fd_ = -1;
+};
+
+/// Stands in for the writer of a log that was opened for reading.
+class refusing_writer final : public log_writer {
+public:
+  explicit refusing_writer(log_identity identity) : identity_(std::move(identity)) {}
+
+  log_identity identity() const override { return identity_; }
+  std::vector<shard_t> shards() const override { return {0}; }
+  shard_t shard_of(const stream_id&) const override { return 0; }
+  result<epoch_t> take_shard(shard_t) override { return refuse(); }
+  result<std::vector<unit_outcome>> commit(shard_t, epoch_t,
+                                           std::span<const append_unit>) override {
+    return refuse();
+  }
+  result<sweep_report> sweep(shard_t, epoch_t, time_us_t, std::size_t) override {
+    return refuse();
+  }
+  result<void> checkpoint() override { return refuse(); }
+  result<std::vector<const projections::table*>> outdated_tables() override { return refuse(); }
+  result<void> begin_shadow(std::span<const projections::table* const>) override {
+    return refuse();
+  }
+  result<void> apply_to_shadow(std::span<const projections::change>) override { return refuse(); }
+  result<void> swap_shadow() override { return refuse(); }
+
+private:
+  static tl::unexpected<error> refuse() {
+    return fail(errc::unavailable, "the log was opened for reading only");
+  }
+  log_identity identity_;
+};
+
+class sqlite_store final : public store {
+public:
+  explicit sqlite_store(const sqlite_options& options)
+    : options_(options), file_(options.directory / "recalld.db") {
+    if (options_.read_only) {
+      if (!fs::exists(file_))
+        sqlite::refuse(errc::not_found, "there is no log in " + options_.directory.string());
+      writer_ = std::make_unique<refusing_writer>(sqlite::reader::open(file_, options_)->identity());
+      return;
+    }
+    std::error_code ec;
+    fs::create_directories(options_.directory, ec);
+    if (ec)
+      sqlite::refuse(errc::unavailable,
+                     "cannot make " + options_.directory.string() + ": " + ec.message());
+    lock_ = std::make_unique<process_lock>(options_.directory / "recalld.lock");
+    sqlite::connection db(file_, sqlite::connection::mode::write, options_.busy_ms,
+                          options_.writer_cache_bytes);
+    sqlite::create_or_migrate(db);
+    check_head(db);
+    writer_ = std::make_unique<sqlite::writer>(std::move(db), options_);
+  }
+
+  log_writer& writer() override { return *writer_; }
+
+  result<std::unique_ptr<log_reader>> open_reader() override {
+    return sqlite::guarded([&]() -> result<std::unique_ptr<log_reader>> {
+      return sqlite::reader::open(file_, options_);
+    });
+  }
+
+private:
+  /// The log must end where its shard says; anything else means that bytes were lost.
+  static void check_head(const sqlite::connection& db) {
+    const auto head = db.number("SELECT head FROM shards WHERE shard = 0");
+    const auto last =
+      std::max(db.number("SELECT coalesce(max(position), 0) FROM log"),
+               db.number("SELECT coalesce((SELECT last FROM blanks ORDER BY first DESC LIMIT 1), 0)"));
+    if (head != last)
+      sqlite::refuse(errc::corrupt, "the log ends at position " + std::to_string(last)
+                                      + " instead of " + std::to_string(head));
+  }
+
+  sqlite_options options_;
+  fs::path file_;
+  std::unique_ptr<process_lock> lock_;
+  std::unique_ptr<log_writer> writer_;
+};
+
+}  // namespace
+
+result<std::unique_ptr<store>> open_sqlite(const sqlite_options& options) {
+  return sqlite::guarded([&]() -> result<std::unique_ptr<store>> {
+    return std::make_unique<sqlite_store>(options);
+  });
+}
+
+}  // namespace recalld::storage

@@ -1,0 +1,195 @@
+#include "projections/projections.hpp"
+#include "storage/failpoint.hpp"
+#include "storage/sqlite_schema.hpp"
+#include "storage/sqlite_writer.hpp"
+
+#include <algorithm>
+#include <limits>
+
+/// Forgetting what lies at or below the bases of streams.
+///
+/// A fact there is blanked: payload and key go, the envelope stays, so that its receipt can be
+/// told and replayed. A blanked fact without a command, or with one whose receipt is old enough,
+/// leaves the log altogether; its position becomes part of a range in `blanks`. Facts that another
+/// stream borrows are passed over until the borrower lets go, which puts the stream into debt again.
+namespace recalld::storage::sqlite {
+
+namespace {
+
+/// Facts per transaction: a commit that waits for the sweep waits for a few milliseconds.
+constexpr std::size_t facts_per_transaction = 1000;
+
+struct sweepable_fact {
+  position_t position = 0;
+  version_t version = 0;
+  time_us_t time = 0;
+  std::string command;
+  std::string type;
+  std::uint16_t schema = 0;
+  std::uint64_t body_hash = 0;
+  std::uint32_t command_facts = 0;
+};
+
+/// Facts of one lane in `(after, through]`, oldest first. They are read before any is changed, for
+/// the change moves them within the index that is read.
+std::vector<sweepable_fact> facts_of(statement& s, stream_no_t stream, int stored_lane,
+                                     version_t after, version_t through, std::size_t limit) {
+  std::vector<sweepable_fact> out;
+  s.integer(1, stream)
+    .integer(2, stored_lane)
+    .integer(3, after)
+    .integer(4, through)
+    .integer(5, static_cast<std::uint64_t>(limit));
+  while (s.step()) {
+    auto& f = out.emplace_back();
+    f.position = s.uint_at(0);
+    f.version = s.uint_at(1);
+    f.time = s.int_at(2);
+    f.command = s.view_at(3);
+    f.type = s.view_at(4);
+    f.schema = static_cast<std::uint16_t>(s.int_at(5));
+    f.body_hash = s.uint_at(6);
+    f.command_facts = static_cast<std::uint32_t>(s.int_at(7));
+  }
+  return out;
+}
+
+}  // namespace
+
+result<sweep_report> writer::sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+                                   std::size_t budget) {
+  return writing([&]() -> result<sweep_report> {
+    sweep_report out;
+    if (!live_.knows(projections::receipts::spec))
+      refuse(errc::unavailable, "the receipts are being rebuilt");
+    std::size_t used = 0;
+    do {
+      const auto now = std::min(budget - used, facts_per_transaction);
+      const auto facts = sweep_some(shard, epoch, receipts_before, now, out);
+      if (facts == 0)
+        break;
+      used += facts;
+    } while (used < budget);
+    return out;
+  });
+}
+
+/// One transaction. Gives what it cost; 0 = there was nothing to do.
+std::size_t writer::sweep_some(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+                               std::size_t budget, sweep_report& report) {
+  transaction change(db_);
+  locked_head(shard, epoch);
+  std::vector<stream_no_t> streams;
+  debts_.integer(1, receipts_before).integer(2, static_cast<std::uint64_t>(budget) + 1);
+  while (debts_.step())
+    streams.push_back(debts_.uint_at(0));
+  std::size_t used = 0;
+  auto next = streams.begin();
+  for (; next != streams.end() && used < budget; ++next)
+    used += std::max<std::size_t>(1, sweep_stream(*next, receipts_before, budget - used, report));
+  report.more = next != streams.end() || used >= budget;
+  if (used == 0)
+    return 0;
+  live_.flush();
+  failpoint("sqlite.sweep.before");
+  change.commit();
+  failpoint("sqlite.sweep.after");
+  return used;
+}
+
+std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, std::size_t budget,
+                                 sweep_report& report) {
+  version_t base = 0;
+  base_of_stream_.integer(1, stream);
+  if (base_of_stream_.step())
+    base = base_of_stream_.uint_at(0);
+  base_of_stream_.reset();
+  const auto borrowed = std::min(borrowed_through(stream), base);
+
+  std::size_t used = 0;
+  std::vector<position_t> gone;
+  version_t newest_gone = 0;
+  time_us_t newest_gone_time = 0;
+  auto merge = [&](const sweepable_fact& f) {
+    forget_.integer(1, f.position).run();
+    if (!f.command.empty())
+      live_.add(projections::erase{&projections::receipts::spec,
+                                   {static_cast<std::int64_t>(stream), f.command}});
+    gone.push_back(f.position);
+    if (f.version > newest_gone) {
+      newest_gone = f.version;
+      newest_gone_time = f.time;
+    }
+  };
+
+  // Facts that nobody reads any more.
+  for (int l = 0; l < lane_count; ++l) {
+    const auto stored = blanked_lane(static_cast<lane>(l));
+    for (const auto& f : facts_of(sweepable_, stream, l, borrowed, base, budget - used)) {
+      ++used;
+      ++report.blanked;
+      if (f.command.empty() || f.time < receipts_before) {
+        merge(f);
+        continue;
+      }
+      const auto sum = row_sum(stream, f.version, stored, f.type, f.schema, f.time, f.command,
+                               f.body_hash, f.command_facts, {});
+      blank_.integer(1, stored).integer(2, sum).integer(3, f.position).run();
+    }
+  }
+  // Blanked facts that were kept for their receipts. Times grow with versions.
+  auto due = std::numeric_limits<time_us_t>::max();
+  for (int l = 0; l < lane_count && used < budget; ++l) {
+    const auto stored = blanked_lane(static_cast<lane>(l));
+    for (const auto& f : facts_of(sweepable_, stream, stored, 0, base, budget - used)) {
+      if (f.time >= receipts_before) {
+        due = std::min(due, f.time);
+        break;
+      }
+      ++used;
+      merge(f);
+    }
+  }
+  report.merged += gone.size();
+  if (!gone.empty()) {
+    add_blanks(gone);
+    merged_.integer(1, stream).integer(2, newest_gone).integer(3, newest_gone_time).run();
+  }
+  if (used >= budget)
+    return used;  // perhaps not all
+  if (due == std::numeric_limits<time_us_t>::max())
+    settle_.integer(1, stream).run();
+  else
+    postpone_.integer(1, due).integer(2, stream).run();
+  return used;
+}
+
+void writer::add_blanks(std::vector<position_t>& positions) {
+  std::sort(positions.begin(), positions.end());
+  for (std::size_t i = 0; i < positions.size();) {
+    auto first = positions[i];
+    auto last = first;
+    while (++i < positions.size() && positions[i] == last + 1)
+      ++last;
+    bool widens = false;
+    blank_before_.integer(1, first);
+    if (blank_before_.step() && blank_before_.uint_at(1) + 1 == first) {
+      first = blank_before_.uint_at(0);
+      widens = true;
+    }
+    blank_before_.reset();
+    blank_after_.integer(1, last + 1);
+    if (blank_after_.step()) {
+      unblank_.integer(1, last + 1);
+      last = blank_after_.uint_at(0);
+      blank_after_.reset();
+      unblank_.run();
+    }
+    if (widens)
+      widen_.integer(1, last).integer(2, first).run();
+    else
+      new_blank_.integer(1, first).integer(2, last).run();
+  }
+}
+
+}  // namespace recalld::storage::sqlite

@@ -1,0 +1,496 @@
+#include "storage/sqlite_writer.hpp"
+
+#include "projections/projections.hpp"
+#include "storage/base_marks.hpp"
+#include "storage/failpoint.hpp"
+#include "storage/sqlite_schema.hpp"
+
+#include <algorithm>
+
+namespace recalld::storage::sqlite {
+
+using projections::table;
+
+// -- head_cache --
+
+stream_row* head_cache::find(const stream_id& id) {
+  if (auto young = young_.find(id); young != young_.end())
+    return &young->second;
+  if (auto node = old_.extract(id); !node.empty())
+    return &young_.insert(std::move(node)).position->second;
+  return nullptr;
+}
+
+stream_row& head_cache::put(const stream_id& id, const stream_row& row) {
+  return young_.insert_or_assign(id, row).first->second;
+}
+
+void head_cache::age() {
+  if (young_.size() < half_)
+    return;
+  old_ = std::move(young_);
+  young_.clear();
+}
+
+void head_cache::clear() noexcept {
+  young_.clear();
+  old_.clear();
+}
+
+// -- writer --
+
+struct writer::touched {
+  const stream_id* id = nullptr;
+  stream_row row;
+  bool fresh = false;  ///< The stream has no row in `streams` yet.
+  struct base {
+    base_mark mark;
+    version_t fact = 0;
+  };
+  std::vector<base> bases;
+};
+
+struct writer::unit_work {
+  std::vector<touched> streams;
+  std::vector<projections::change> changes;
+  struct receipt {
+    const table* spec;
+    projections::row row;
+  };
+  std::vector<receipt> receipts;  ///< Written by `put_new`.
+  struct retired {
+    position_t position;
+    std::string key;
+  };
+  std::vector<retired> retired_keys;
+  position_t head = 0;        ///< Before the unit.
+  position_t next = 0;        ///< Position of the next fact.
+  stream_no_t next_stream = 0;
+
+  void clear() {
+    streams.clear();
+    changes.clear();
+    receipts.clear();
+    retired_keys.clear();
+  }
+};
+
+struct writer::batch {
+  unit_work work;  ///< Reused from unit to unit.
+  position_t head = 0;
+};
+
+writer::writer(connection db, const sqlite_options& options)
+  : db_(std::move(db)),
+    options_(options),
+    identity_(read_identity(db_)),
+    streams_(db_),
+    heads_(options.heads_max),
+    next_stream_(static_cast<stream_no_t>(db_.number("SELECT coalesce(max(no), 0) FROM streams"))
+                 + 1),
+    live_(db_, ""),
+    shard_(db_.prepare("SELECT epoch, head FROM shards WHERE shard = ?")),
+    set_head_(db_.prepare("UPDATE shards SET head = ? WHERE shard = ?")),
+    take_(db_.prepare("UPDATE shards SET epoch = epoch + 1 WHERE shard = ?")),
+    insert_fact_(db_.prepare(std::string("INSERT INTO log(") + log_columns
+                             + ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING")),
+    insert_stream_(db_.prepare("INSERT INTO streams(no, shard, id) VALUES(?, 0, ?)")),
+    fact_by_key_(
+      db_.prepare("SELECT position, version FROM log WHERE stream = ? AND key = ?")),
+    set_key_(db_.prepare("UPDATE log SET key = ? WHERE position = ?")),
+    unappend_(db_.prepare("DELETE FROM log WHERE position > ?")),
+    set_base_(db_.prepare("UPDATE streams SET base = ?, base_fact = ? WHERE no = ?")),
+    borrows_of_(db_.prepare("SELECT source FROM borrows WHERE stream = ?")),
+    unborrow_(db_.prepare("DELETE FROM borrows WHERE stream = ?")),
+    borrow_(db_.prepare("INSERT INTO borrows VALUES(?, ?, ?) ON CONFLICT(stream, source) "
+                        "DO UPDATE SET through = max(through, excluded.through)")),
+    borrowers_(db_.prepare("SELECT max(through) FROM borrows WHERE source = ?")),
+    owe_(db_.prepare("INSERT INTO sweep_debt VALUES(?, ?) ON CONFLICT(stream) "
+                     "DO UPDATE SET due = min(due, excluded.due)")),
+    debts_(db_.prepare("SELECT stream FROM sweep_debt WHERE due < ? ORDER BY due LIMIT ?")),
+    settle_(db_.prepare("DELETE FROM sweep_debt WHERE stream = ?")),
+    postpone_(db_.prepare("UPDATE sweep_debt SET due = ? WHERE stream = ?")),
+    sweepable_(db_.prepare(
+      "SELECT position, version, time, command, type, schema, body_hash, command_facts FROM log "
+      "WHERE stream = ? AND lane = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?")),
+    blank_(db_.prepare(
+      "UPDATE log SET payload = NULL, key = NULL, lane = ?, sum = ? WHERE position = ?")),
+    forget_(db_.prepare("DELETE FROM log WHERE position = ?")),
+    merged_(db_.prepare("UPDATE streams SET merged = ?2, merged_time = ?3 "
+                        "WHERE no = ?1 AND merged < ?2")),
+    blank_before_(
+      db_.prepare("SELECT first, last FROM blanks WHERE first < ? ORDER BY first DESC LIMIT 1")),
+    blank_after_(db_.prepare("SELECT last FROM blanks WHERE first = ?")),
+    unblank_(db_.prepare("DELETE FROM blanks WHERE first = ?")),
+    widen_(db_.prepare("UPDATE blanks SET last = ? WHERE first = ?")),
+    new_blank_(db_.prepare("INSERT INTO blanks VALUES(?, ?)")),
+    base_of_stream_(db_.prepare("SELECT base FROM streams WHERE no = ?")) {
+  for (const auto* t : projections::tables())
+    if (stored_version(db_, *t) == t->version)
+      live_.know(*t);
+  sqlite3_wal_hook(
+    db_.handle(),
+    [](void* self, sqlite3*, const char*, int pages) {
+      auto& w = *static_cast<writer*>(self);
+      if (pages < w.wal_pages_)
+        w.wal_written_ = 0;  // it began anew from its start
+      w.wal_pages_ = pages;
+      return SQLITE_OK;
+    },
+    this);
+  if (options_.pages_max != 0)
+    db_.exec("PRAGMA max_page_count=" + std::to_string(options_.pages_max));
+}
+
+writer::~writer() {
+  sqlite3_wal_hook(db_.handle(), nullptr, nullptr);
+}
+
+position_t writer::locked_head(shard_t shard, epoch_t epoch) {
+  shard_.integer(1, static_cast<std::uint64_t>(shard));
+  const reset_on_exit done(shard_);
+  if (!shard_.step())
+    refuse(errc::invalid, "no such shard: " + std::to_string(shard));
+  if (shard_.uint_at(0) != epoch)
+    refuse(errc::fenced, "shard " + std::to_string(shard) + " is written under epoch "
+                           + std::to_string(shard_.uint_at(0)) + ", not "
+                           + std::to_string(epoch));
+  return shard_.uint_at(1);
+}
+
+result<epoch_t> writer::take_shard(shard_t shard) {
+  return writing([&]() -> result<epoch_t> {
+    transaction change(db_);
+    take_.integer(1, static_cast<std::uint64_t>(shard)).run();
+    shard_.integer(1, static_cast<std::uint64_t>(shard));
+    if (!shard_.step())
+      return fail(errc::invalid, "no such shard: " + std::to_string(shard));
+    const epoch_t epoch = shard_.uint_at(0);
+    shard_.reset();
+    change.commit();
+    return epoch;
+  });
+}
+
+// -- commit --
+
+result<std::vector<unit_outcome>> writer::commit(shard_t shard, epoch_t epoch,
+                                                 std::span<const append_unit> units) {
+  return writing([&]() -> result<std::vector<unit_outcome>> {
+    heads_.age();
+    const auto next_stream = next_stream_;
+    std::vector<unit_outcome> out(units.size());
+    try {
+      transaction change(db_);
+      batch b;
+      b.head = locked_head(shard, epoch);
+      if (!live_.knows(projections::receipts::spec))
+        refuse(errc::unavailable, "the receipts are being rebuilt");
+      const auto before = b.head;
+      for (std::size_t i = 0; i < units.size(); ++i)
+        append(units[i], b, out[i]);
+      if (b.head == before)
+        return out;
+      live_.flush();
+      set_head_.integer(1, b.head).integer(2, static_cast<std::uint64_t>(shard)).run();
+      failpoint("sqlite.commit.before");
+      change.commit();
+      failpoint("sqlite.commit.after");
+    } catch (...) {
+      next_stream_ = next_stream;
+      throw;
+    }
+    checkpoint_if_due();
+    return out;
+  });
+}
+
+void writer::append(const append_unit& unit, batch& b, unit_outcome& out) {
+  auto& w = b.work;
+  w.clear();
+  w.head = b.head;
+  w.next = b.head + 1;
+  w.next_stream = next_stream_;
+  for (std::size_t part = 0; part < unit.parts.size() && !out.refused; ++part)
+    plan_part(w, unit, part, out);
+  if (!out.refused)
+    out.refused = insert(w, unit, out);
+  if (!out.refused) {
+    accept(w);
+    b.head = w.next - 1;
+    return;
+  }
+  if (out.refused->why != refusal::reason::duplicate_command && !unit.command.empty()
+      && !w.streams.empty()) {
+    // A repeated command is told its receipt, whatever else has changed since.
+    const projections::row key = {static_cast<std::int64_t>(w.streams.front().row.at.stream_no),
+                                  unit.command};
+    if (auto receipt = live_.find(projections::receipts::spec, key)) {
+      const auto part = out.refused->part;
+      out.refused = refusal{refusal::reason::duplicate_command, part, 0, std::move(*receipt), {}};
+    }
+  }
+  out.parts.clear();
+  out.facts.clear();
+}
+
+writer::touched& writer::touch(unit_work& w, const stream_id& id, const any_fact* first,
+                               std::optional<version_t> expected) {
+  for (auto& t : w.streams)
+    if (*t.id == id)
+      return t;
+  auto& t = w.streams.emplace_back();
+  t.id = &id;
+  if (const auto* known = heads_.find(id)) {
+    t.row = *known;
+    return t;
+  }
+  if (auto found = streams_.find(id)) {
+    t.row = heads_.put(id, *found);
+    return t;
+  }
+  t.fresh = true;
+  t.row.at.stream_no = w.next_stream++;
+  if (first != nullptr)
+    t.row.at.head = initial_version(*first, expected);
+  return t;
+}
+
+void writer::plan_part(unit_work& w, const append_unit& unit, std::size_t part,
+                       unit_outcome& out) {
+  const auto& in = unit.parts[part];
+  auto& t = touch(w, in.stream, in.facts.empty() ? nullptr : &in.facts.front(), in.expected);
+  auto& at = t.row.at;
+  if (in.expected && *in.expected != at.head) {
+    // A fresh stream is at 0 for everybody whose fact does not fit right behind a base.
+    out.refused = refusal{refusal::reason::wrong_version, part, t.fresh ? 0 : at.head, {}, {}};
+    return;
+  }
+  t.row.time = t.fresh ? unit.time : std::max(t.row.time, unit.time);
+  auto& committed = out.parts.emplace_back();
+  committed = {at.stream_no, at.head + 1, at.head + in.facts.size(), 0, t.row.time};
+  const bool made = in.encoded.size() == in.facts.size();
+  for (std::size_t i = 0; i < in.facts.size(); ++i) {
+    auto& fact = out.facts.emplace_back();
+    fact.at.position = w.next++;
+    fact.at.stream_no = at.stream_no;
+    fact.at.stream = in.stream;
+    fact.at.version = ++at.head;
+    fact.at.time = t.row.time;
+    if (part == 0 && i == 0 && !unit.command.empty()) {
+      fact.at.command = unit.command;
+      fact.at.body_hash = unit.body_hash;
+      fact.at.command_facts = static_cast<std::uint32_t>(in.facts.size());
+    }
+    auto take = [&](auto&& e) {
+      fact.type = e.type;
+      fact.schema = e.schema;
+      fact.lane = e.lane;
+      fact.key = std::forward<decltype(e)>(e).key;
+      fact.payload = std::forward<decltype(e)>(e).payload;
+    };
+    if (made)
+      take(in.encoded[i]);
+    else
+      take(codec::encode(in.facts[i], fact.at.version));
+    if (auto mark = base_of(in.facts[i], fact.at.version)) {
+      at.base = mark->through;
+      at.base_fact = mark->carries_state ? fact.at.version : 0;
+      t.bases.push_back({std::move(*mark), fact.at.version});
+    }
+    projections::project(fact.at, in.facts[i], w.changes);
+  }
+  if (!in.facts.empty())
+    committed.position = w.next - 1;
+}
+
+std::optional<refusal> writer::insert(unit_work& w, const append_unit& unit, unit_outcome& out) {
+  for (auto& c : w.changes) {
+    auto* fresh = std::get_if<projections::put_new>(&c);
+    if (fresh == nullptr)
+      continue;
+    if (live_.put_new(*fresh->table, fresh->row)) {
+      w.receipts.push_back({fresh->table, std::move(fresh->row)});
+      continue;
+    }
+    refusal no{refusal::reason::duplicate_command, 0, 0, {}, {}};
+    if (auto row = live_.find(*fresh->table, key_of(*fresh->table, fresh->row)))
+      no.receipt = std::move(*row);
+    undo(w, out);
+    return no;
+  }
+  std::size_t part = 0;
+  std::size_t left = unit.parts.empty() ? 0 : unit.parts.front().facts.size();
+  for (const auto& fact : out.facts) {
+    while (left == 0)
+      left = unit.parts[++part].facts.size();
+    --left;
+    if (insert_fact(fact) || (retire_key(w, fact) && insert_fact(fact)))
+      continue;
+    undo(w, out);
+    refusal no{refusal::reason::key_taken, part, 0, {}, fact.key};
+    for (const auto& t : w.streams)
+      if (t.row.at.stream_no == fact.at.stream_no)
+        no.current_version = out.parts[part].first_version - 1;
+    return no;
+  }
+  return {};
+}
+
+bool writer::insert_fact(const recorded& fact) {
+  const auto& at = fact.at;
+  const int stored_lane = static_cast<int>(fact.lane);
+  const auto payload = fact.payload.view();
+  auto& s = insert_fact_;
+  s.integer(1, at.position)
+    .integer(2, at.stream_no)
+    .integer(3, at.version)
+    .integer(4, stored_lane)
+    .text(5, fact.type)
+    .integer(6, static_cast<int>(fact.schema))
+    .integer(7, at.time);
+  if (fact.key.empty())
+    s.null(8);
+  else
+    s.blob(8, fact.key);
+  if (at.command.empty())
+    s.null(9).null(10).null(11);
+  else
+    s.text(9, at.command).integer(10, at.body_hash).integer(11, at.command_facts);
+  s.integer(12, row_sum(at.stream_no, at.version, stored_lane, fact.type, fact.schema, at.time,
+                        at.command, at.body_hash, at.command_facts, payload));
+  s.text(13, payload);
+  s.run();
+  return db_.changes() != 0;
+}
+
+/// The key of `fact` is in its stream already. If the fact that has it lies at or below the base,
+/// it is forgotten (or only read by forks) and gives the key up.
+bool writer::retire_key(unit_work& w, const recorded& fact) {
+  if (fact.key.empty())
+    refuse(errc::corrupt, "the log holds a fact at version " + std::to_string(fact.at.version)
+                            + " of stream " + std::to_string(fact.at.stream_no) + " already");
+  fact_by_key_.integer(1, fact.at.stream_no).blob(2, fact.key);
+  if (!fact_by_key_.step())
+    refuse(errc::corrupt, "the log holds a fact at version " + std::to_string(fact.at.version)
+                            + " of stream " + std::to_string(fact.at.stream_no) + " already");
+  const auto position = fact_by_key_.uint_at(0);
+  const auto version = fact_by_key_.uint_at(1);
+  fact_by_key_.reset();
+  // The base that counts is the one this fact stands behind.
+  version_t base = 0;
+  for (const auto& t : w.streams) {
+    if (t.row.at.stream_no != fact.at.stream_no)
+      continue;
+    base = t.row.at.base;
+    for (auto b = t.bases.rbegin(); b != t.bases.rend(); ++b)
+      if (b->fact <= fact.at.version) {
+        base = b->mark.through;
+        break;
+      }
+  }
+  if (version > base || position > w.head)
+    return false;
+  w.retired_keys.push_back({position, fact.key});
+  const auto aside = retired_key(fact.key, version);
+  set_key_.blob(1, aside).integer(2, position).run();
+  return true;
+}
+
+void writer::undo(unit_work& w, const unit_outcome& out) {
+  if (!out.facts.empty())
+    unappend_.integer(1, w.head).run();
+  for (const auto& r : w.receipts)
+    live_.undo_put_new(*r.spec, r.row);
+  for (const auto& r : w.retired_keys)
+    set_key_.blob(1, r.key).integer(2, r.position).run();
+}
+
+void writer::accept(unit_work& w) {
+  for (auto& t : w.streams) {
+    if (t.fresh && t.row.at.head == 0)
+      continue;  // named, but not written to
+    if (t.fresh) {
+      insert_stream_.integer(1, t.row.at.stream_no).blob(2, t.id->bytes()).run();
+      next_stream_ = std::max(next_stream_, t.row.at.stream_no + 1);
+    }
+    for (const auto& b : t.bases)
+      set_base(t.row.at.stream_no, b.mark, b.fact);
+    heads_.put(*t.id, t.row);
+  }
+  for (auto& c : w.changes)
+    if (!std::holds_alternative<projections::put_new>(c))
+      live_.add(std::move(c));
+}
+
+version_t writer::borrowed_through(stream_no_t source) {
+  borrowers_.integer(1, source);
+  const reset_on_exit done(borrowers_);
+  return borrowers_.step() ? borrowers_.uint_at(0) : 0;
+}
+
+void writer::owe(stream_no_t stream, time_us_t due) {
+  owe_.integer(1, stream).integer(2, due).run();
+}
+
+void writer::set_base(stream_no_t stream, const base_mark& mark, version_t fact) {
+  set_base_.integer(1, mark.through)
+    .integer(2, mark.carries_state ? fact : 0)
+    .integer(3, stream)
+    .run();
+  owe(stream, 0);
+  // Sources that were borrowed from may have something to forget now.
+  std::vector<stream_no_t> sources;
+  borrows_of_.integer(1, stream);
+  while (borrows_of_.step())
+    sources.push_back(borrows_of_.uint_at(0));
+  if (!sources.empty())
+    unborrow_.integer(1, stream).run();
+  for (const auto source : sources)
+    owe(source, 0);
+  for (const auto& range : mark.borrows) {
+    const auto* known = heads_.find(range.stream);
+    const auto found = known != nullptr ? std::optional(*known) : streams_.find(range.stream);
+    if (found)
+      borrow_.integer(1, stream)
+        .integer(2, found->at.stream_no)
+        .integer(3, range.through)
+        .run();
+  }
+}
+
+// -- checkpoints --
+
+void writer::checkpoint_if_due() {
+  if (wal_pages_ - wal_written_ < options_.checkpoint_pages)
+    return;
+  // The commit before this was good and its outcome must be told; a failure is told next time.
+  if (auto done = checkpoint(); !done && done.error().code != errc::unavailable)
+    deferred_ = done.error();
+}
+
+result<void> writer::checkpoint() {
+  return writing([&]() -> result<void> {
+    if (wal_pages_ == wal_written_)
+      return {};
+    failpoint("sqlite.checkpoint.before");
+    int in_log = 0;
+    int written = 0;
+    const int rc =
+      sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &in_log, &written);
+    failpoint("sqlite.checkpoint.after");
+    // Readers may hold the end of the write-ahead log back; then the rest waits for the next time.
+    if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY) {
+      wal_pages_ = std::max(in_log, 0);
+      wal_written_ = std::max(written, 0);
+      return {};
+    }
+    const failure f{sqlite3_extended_errcode(db_.handle()), sqlite3_errmsg(db_.handle())};
+    // A sync that failed may have dropped pages which a later one would report as written.
+    if (f.code == SQLITE_IOERR_FSYNC || f.code == SQLITE_IOERR_DIR_FSYNC)
+      return fail(errc::outcome_unknown, "a checkpoint could not be synced: " + f.message);
+    throw f;
+  });
+}
+
+}  // namespace recalld::storage::sqlite

@@ -1,0 +1,119 @@
+#pragma once
+
+#include "storage/sqlite_log.hpp"
+#include "storage/sqlite_rows.hpp"
+#include "storage/sqlite_store.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+/// Inside `storage/` only.
+namespace recalld::storage::sqlite {
+
+/// Where streams stand, as the writer left them; forgets the longest unused ones.
+class head_cache {
+public:
+  explicit head_cache(std::size_t max) : half_(std::max<std::size_t>(max / 2, 1)) {}
+
+  /// Valid until the next call of `age`.
+  stream_row* find(const stream_id& id);
+  stream_row& put(const stream_id& id, const stream_row& row);
+  /// Lets the older half go when there are too many.
+  void age();
+  void clear() noexcept;
+
+private:
+  using map = std::unordered_map<stream_id, stream_row>;
+  std::size_t half_;
+  map young_, old_;
+};
+
+/// The one connection that writes.
+class writer final : public log_writer {
+public:
+  /// Throws `failure`. The file exists and has the present schema.
+  writer(connection db, const sqlite_options& options);
+  ~writer() override;
+
+  log_identity identity() const override { return identity_; }
+  std::vector<shard_t> shards() const override { return {0}; }
+  shard_t shard_of(const stream_id&) const override { return 0; }
+  result<epoch_t> take_shard(shard_t shard) override;
+  result<std::vector<unit_outcome>> commit(shard_t shard, epoch_t epoch,
+                                           std::span<const append_unit> units) override;
+  result<sweep_report> sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+                             std::size_t budget) override;
+  result<void> checkpoint() override;
+  result<std::vector<const projections::table*>> outdated_tables() override;
+  result<void> begin_shadow(std::span<const projections::table* const> tables) override;
+  result<void> apply_to_shadow(std::span<const projections::change> changes) override;
+  result<void> swap_shadow() override;
+
+private:
+  struct touched;    ///< A stream as the unit in hand leaves it.
+  struct unit_work;  ///< What the unit in hand came to so far.
+  struct batch;      ///< What the commit in hand came to so far.
+
+  /// Runs a writing call: refuses when the object was spoiled, and spoils it after an outcome that
+  /// nobody knows. On any failure nothing of the call is left in memory.
+  template <class F>
+  auto writing(F&& body) -> decltype(body()) {
+    if (!spoiled_)
+      spoiled_ = std::exchange(deferred_, std::nullopt);
+    if (spoiled_)
+      return fail(*spoiled_);
+    auto out = guarded(std::forward<F>(body));
+    if (!out) {
+      live_.forget();
+      heads_.clear();
+      const auto code = out.error().code;
+      if (code == errc::outcome_unknown || code == errc::corrupt)
+        spoiled_ = out.error();
+    }
+    return out;
+  }
+
+  position_t locked_head(shard_t shard, epoch_t epoch);
+  void append(const append_unit& unit, batch& b, unit_outcome& out);
+  touched& touch(unit_work& w, const stream_id& id, const any_fact* first,
+                 std::optional<version_t> expected);
+  void plan_part(unit_work& w, const append_unit& unit, std::size_t part, unit_outcome& out);
+  std::optional<refusal> insert(unit_work& w, const append_unit& unit, unit_outcome& out);
+  bool insert_fact(const recorded& fact);
+  bool retire_key(unit_work& w, const recorded& fact);
+  void undo(unit_work& w, const unit_outcome& out);
+  void accept(unit_work& w);
+  void set_base(stream_no_t stream, const base_mark& mark, version_t fact);
+  version_t borrowed_through(stream_no_t source);
+  void owe(stream_no_t stream, time_us_t due);
+  void checkpoint_if_due();
+
+  std::size_t sweep_some(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+                         std::size_t budget, sweep_report& report);
+  std::size_t sweep_stream(stream_no_t stream, time_us_t receipts_before, std::size_t budget,
+                           sweep_report& report);
+  void forget_fact(stream_no_t stream, position_t position, std::string_view command);
+  void add_blanks(std::vector<position_t>& positions);
+
+  connection db_;
+  sqlite_options options_;
+  log_identity identity_;
+  stream_finder streams_;
+  head_cache heads_;
+  stream_no_t next_stream_ = 1;
+  row_writer live_;
+  std::optional<row_writer> shadow_;
+  std::vector<const projections::table*> shadow_tables_;
+  std::optional<error> spoiled_;
+  std::optional<error> deferred_;  ///< A failure behind a commit that was good.
+  int wal_pages_ = 0;    ///< In the write-ahead log.
+  int wal_written_ = 0;  ///< Of these, those that a checkpoint has put into their place.
+
+  statement shard_, set_head_, take_, insert_fact_, insert_stream_, fact_by_key_, set_key_,
+    unappend_, set_base_, borrows_of_, unborrow_, borrow_, borrowers_, owe_, debts_, settle_,
+    postpone_, sweepable_, blank_, forget_, merged_, blank_before_, blank_after_, unblank_, widen_,
+    new_blank_, base_of_stream_;
+};
+
+}  // namespace recalld::storage::sqlite
