@@ -212,14 +212,14 @@ public:
             gateway_state::promise_type promise)
     : gateway_(gateway), op_(op), request_(std::move(request)), members_(std::move(members)),
       promise_(std::move(promise)), now_(gateway.around_->clock()) {
-    ++gateway_.requests_;
+    gateway_.around_->requests.fetch_add(1);
     gateway_.bytes_ += request_.size();
   }
   live_call(const live_call&) = delete;
   live_call& operator=(const live_call&) = delete;
 
   ~live_call() override {
-    --gateway_.requests_;
+    gateway_.around_->requests.fetch_sub(1);
     gateway_.bytes_ -= request_.size();
     if (!answered_)
       deliver(error{errc::corrupt, "the operation " + std::string(op_.name) + " gave no answer"});
@@ -351,7 +351,7 @@ public:
     w.num("woken", a.woken.load()).num("passivated", a.passivated.load());
     w.num("commits", a.commits.load()).num("facts", a.facts.load());
     w.num("last_commit_us", a.commit_us.load());
-    w.num("requests", static_cast<std::uint64_t>(gateway_.requests_ - 1));
+    w.num("requests", a.requests.load() - 1);
     w.num("overloaded", a.overloaded.load()).num("watchers", a.watchers.load());
     if (a.cache) {
       const auto c = a.cache->count();
@@ -453,7 +453,9 @@ result<void> gateway_state::admit(std::size_t bytes) {
   if (bytes > around_->limits.request_bytes_max)
     return fail_field("", "a request may have " + std::to_string(around_->limits.request_bytes_max)
                             + " bytes, this one has " + std::to_string(bytes));
-  if (requests_ >= around_->limits.requests_max || bytes_ + bytes > around_->limits.requests_bytes_max) {
+  if (around_->ending)
+    return fail({errc::unavailable, "the node is ending", {}, 0, 1000});
+  if (around_->requests >= around_->limits.requests_max || bytes_ + bytes > around_->limits.requests_bytes_max) {
     around_->overloaded.fetch_add(1, std::memory_order_relaxed);
     return fail({errc::overloaded, "too many requests in progress on this node", {}, 0, retry_soon_ms});
   }
@@ -645,8 +647,8 @@ gateway_handle::behavior_type gateway(gateway_handle::stateful_pointer<gateway_s
       self->state.watch(protocol, request, sink, promise);
       return promise;
     },
-    [self, around](const std::string& watch, std::uint32_t credit) {
-      self->send(around->feed, more_credit{watch, credit});
+    [around](const std::string& watch, std::uint32_t credit) {
+      caf::anon_send(around->feed, more_credit{watch, credit});
     },
   };
 }

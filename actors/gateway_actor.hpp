@@ -46,7 +46,6 @@ private:
   self_type self_ = nullptr;
   surroundings_ptr around_;
   std::unordered_map<std::string_view, const operation*> operations_;
-  std::size_t requests_ = 0;
   std::size_t bytes_ = 0;
   std::unordered_map<stream_id, std::uint32_t> per_stream_;
   std::unordered_map<stream_id, remembered_retention> retentions_;  ///< By application stream.

@@ -35,6 +35,9 @@ struct surroundings {
     return readers[std::hash<stream_id>{}(stream) % readers.size()];
   }
 
+  std::atomic<bool> ending{false};           ///< No request is admitted any more.
+  std::atomic<std::uint64_t> requests{0};    ///< In progress.
+
   // -- figures --
 
   std::atomic<std::int64_t> state_bytes{0};  ///< Held by live streams.

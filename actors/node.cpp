@@ -1,0 +1,212 @@
+#include "actors/node.hpp"
+
+#include "actors/directory.hpp"
+#include "actors/feed.hpp"
+#include "actors/gateway_actor.hpp"
+#include "actors/journal.hpp"
+#include "actors/projector.hpp"
+#include "actors/reader.hpp"
+#include "actors/timers.hpp"
+
+#include <caf/all.hpp>
+#include <caf/io/all.hpp>
+#include <caf/openssl/all.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+// What happens if an actor dies
+//
+//   journal, readers, directory, feed, timers, gateway: the node is nothing without any of them.
+//     The node says so once (`on_fatal`); the process ends and starts again from the log.
+//   aggregate actors: end only when the directory asks. One that raises is a bug: fatal as well.
+//
+// Order of the end
+//
+//   faces (nothing new enters) -> gateway (what entered is answered) -> timers -> directory (every
+//   stream leaves its snapshot) -> feed -> journal -> readers -> store.
+
+namespace recalld::actors {
+
+using namespace std::chrono_literals;
+
+struct node::parts {
+  explicit parts(caf::actor_system& s) : system(s) {}
+
+  caf::actor_system& system;
+  std::unique_ptr<storage::store> store;
+  surroundings_ptr around = std::make_shared<surroundings>();
+  caf::actor timers;
+  gateway_handle gateway;
+  std::vector<std::uint16_t> plain_ports;
+  std::vector<std::uint16_t> tls_ports;
+  bool threads = true;
+  bool stopped = false;
+
+  template <class F, class... Ts>
+  caf::actor spawn_blocking(F f, Ts&&... xs) {
+    if (threads)
+      return system.spawn<caf::detached>(f, std::forward<Ts>(xs)...);
+    return system.spawn(f, std::forward<Ts>(xs)...);
+  }
+
+  /// The node cannot do without this one.
+  template <class Handle>
+  void hold(const Handle& handle, std::string role) {
+    auto a = around;
+    caf::actor_cast<caf::abstract_actor*>(handle)->attach_functor(
+      [a, role = std::move(role)](const caf::error& reason) {
+        if (!a->ending)
+          a->fatal(role + " is gone: " + caf::to_string(reason));
+      });
+  }
+};
+
+namespace {
+
+std::function<void(const std::string&)> once(std::function<void(const std::string&)> tell) {
+  if (!tell)
+    tell = [](const std::string& why) {
+      std::fprintf(stderr, "recalld: ending at once: %s\n", why.c_str());
+      std::_Exit(70);
+    };
+  auto told = std::make_shared<std::atomic<bool>>(false);
+  return [tell = std::move(tell), told](const std::string& why) {
+    if (!told->exchange(true))
+      tell(why);
+  };
+}
+
+time_us_t system_clock_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+           std::chrono::system_clock::now().time_since_epoch())
+    .count();
+}
+
+bool is_loopback(std::string_view address) {
+  return address == "localhost" || address == "::1" || address.starts_with("127.");
+}
+
+}  // namespace
+
+node::node(std::unique_ptr<parts> p) : parts_(std::move(p)) {}
+
+node::~node() {
+  stop();
+}
+
+const gateway_handle& node::gateway() const {
+  return parts_->gateway;
+}
+
+result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_options options) {
+  auto p = std::make_unique<parts>(system);
+  p->store = std::move(options.store);
+  p->threads = options.threads;
+  auto& writer = p->store->writer();
+  auto& around = *p->around;
+  around.limits = options.limits;
+  around.name = options.name;
+  around.log = writer.identity();
+  around.clock = options.clock ? options.clock : system_clock_us;
+  around.fatal = once(std::move(options.on_fatal));
+
+  const auto shard = writer.shards().front();
+  auto epoch = writer.take_shard(shard);
+  if (!epoch)
+    return fail(epoch.error());
+  auto outdated = writer.outdated_tables();
+  if (!outdated)
+    return fail(outdated.error());
+  if (!outdated->empty())
+    if (auto rebuilt = rebuild_now(*p->store, *outdated); !rebuilt)
+      return fail(rebuilt.error());
+  auto cache = storage::snapshot_cache::open(options.cache_directory, around.log, options.cache_bytes);
+  if (!cache)
+    return fail(cache.error());
+  around.cache = std::move(*cache);
+
+  position_t head = 0;
+  for (std::size_t i = 0; i < std::max<std::size_t>(1, options.readers); ++i) {
+    auto log = p->store->open_reader();
+    if (!log)
+      return fail(log.error());
+    if (i == 0) {
+      auto at = (*log)->head(shard);
+      if (!at)
+        return fail(at.error());
+      head = *at;
+    }
+    around.readers.push_back(
+      p->spawn_blocking(reader, p->around, std::shared_ptr<storage::log_reader>(std::move(*log))));
+    p->hold(around.readers.back(), "reader");
+  }
+  around.journal = p->spawn_blocking(journal, p->around, &writer, shard, *epoch);
+  p->hold(around.journal, "journal");
+  around.feed = system.spawn(feed, p->around, head);
+  p->hold(around.feed, "feed");
+  around.directory = system.spawn(directory, p->around);
+  p->hold(around.directory, "directory");
+  p->timers = system.spawn(timers, p->around);
+  p->hold(p->timers, "timers");
+  p->gateway = system.spawn(actors::gateway, p->around, options.operations);
+  p->hold(p->gateway, "gateway");
+  return std::unique_ptr<node>(new node(std::move(p)));
+}
+
+result<std::uint16_t> node::publish(const std::string& address, std::uint16_t port, bool tls) {
+  auto& system = parts_->system;
+  if (!tls && !is_loopback(address))
+    return fail_field("address", "without TLS the node listens on loopback addresses only, not on " + address);
+  if (tls ? !system.has_openssl_manager() : !system.has_middleman())
+    return fail(errc::invalid, "the actor system was started without its network module");
+  auto bound = tls ? caf::openssl::publish(parts_->gateway, port, address.c_str(), true)
+                   : caf::io::publish(parts_->gateway, port, address.c_str(), true);
+  if (!bound)
+    return fail(errc::unavailable, "cannot listen on " + address + ":" + std::to_string(port) + ": "
+                                     + system.render(bound.error()));
+  (tls ? parts_->tls_ports : parts_->plain_ports).push_back(*bound);
+  return *bound;
+}
+
+void node::stop() {
+  auto& p = *parts_;
+  if (p.stopped)
+    return;
+  p.stopped = true;
+  auto& around = *p.around;
+  for (auto port : p.plain_ports)
+    caf::io::unpublish(p.gateway, port);
+  for (auto port : p.tls_ports)
+    caf::openssl::unpublish(p.gateway, port);
+  around.ending = true;
+  // What was accepted is answered; a disk that hangs does not hold up the end for ever.
+  for (auto waited = 0ms; around.requests > 0 && waited < 10s; waited += 5ms)
+    std::this_thread::sleep_for(5ms);
+
+  caf::scoped_actor self{p.system};
+  const auto end = [&](const auto& handle) {
+    self->send_exit(handle, caf::exit_reason::user_shutdown);
+    self->wait_for(handle);
+  };
+  end(p.gateway);
+  end(p.timers);
+  self->request(around.directory, 30s, leave_atom::value).receive([] {}, [](const caf::error&) {});
+  end(around.directory);
+  end(around.feed);
+  end(around.journal);
+  for (auto& r : around.readers)
+    end(r);
+  if (around.cache)
+    around.cache->flush_soon();
+  // Handles in the surroundings keep each other alive: let go of them.
+  around.journal = around.directory = around.feed = nullptr;
+  around.readers.clear();
+  p.gateway = nullptr;
+  p.timers = nullptr;
+  p.store.reset();
+}
+
+}  // namespace recalld::actors

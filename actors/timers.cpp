@@ -1,0 +1,74 @@
+#include "actors/timers.hpp"
+
+#include "projections/projections.hpp"
+
+#include <caf/all.hpp>
+
+#include <chrono>
+
+namespace recalld::actors {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto tick_every = 250ms;
+constexpr std::uint64_t ticks_per_second = 4;
+constexpr std::size_t expire_at_once = 500;
+
+}  // namespace
+
+void timers_state::start(caf::stateful_actor<timers_state>* self, surroundings_ptr around) {
+  self_ = self;
+  around_ = std::move(around);
+  self_->delayed_send(self_, tick_every, tick_atom::value);
+}
+
+void timers_state::tick() {
+  ++ticks_;
+  self_->send(around_->journal, tidy_atom::value);
+  if (ticks_ % ticks_per_second == 0) {
+    self_->send(around_->directory, tick_atom::value);
+    expire_sessions();
+  }
+  self_->delayed_send(self_, tick_every, tick_atom::value);
+}
+
+void timers_state::expire_sessions() {
+  namespace sessions = projections::sessions;
+  if (expiring_)
+    return;
+  expiring_ = true;
+  projections::row_query query;
+  query.table = &sessions::spec;
+  query.index = sessions::by_expiry;
+  query.limit = expire_at_once;
+  query.where.push_back({sessions::expires_at, std::nullopt, around_->clock(), false});
+  self_->request(around_->readers.back(), caf::infinite, read_rows{std::move(query)})
+    .then(
+      [this](reply<std::vector<projections::row>>& r) {
+        expiring_ = false;
+        if (!r.value)
+          return;  // The next tick tries again.
+        for (const auto& row : *r.value) {
+          const auto word = [&](sessions::column c) { return std::get<std::string>(row[c]); };
+          submit wish;
+          wish.stream = session_stream(word(sessions::tenant), word(sessions::app), word(sessions::user),
+                                       word(sessions::session));
+          wish.command = std::make_shared<const any_command>(
+            std::in_place_type<session::command>, session::expire{});
+          wish.now = around_->clock();
+          self_->send(around_->directory, std::move(wish));
+        }
+      },
+      [this](const caf::error&) { expiring_ = false; });
+}
+
+caf::behavior timers(caf::stateful_actor<timers_state>* self, surroundings_ptr around) {
+  self->state.start(self, std::move(around));
+  return {
+    [self](tick_atom) { self->state.tick(); },
+  };
+}
+
+}  // namespace recalld::actors
