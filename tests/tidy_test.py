@@ -24,7 +24,9 @@ ARROWS = {
     "projections": ["events/"],
     "storage": ["events/", "projections/"],
     "actors": ["events/", "projections/", "storage/store.hpp", "storage/snapshot_cache.hpp"],
-    "api": ["events/", "actors/gateway.hpp", "actors/node.hpp", "actors/gateway_protocol.hpp"],
+    # What can be listed is asked of the rows that projections describe as data.
+    "api": ["events/", "actors/gateway.hpp", "actors/node.hpp", "actors/gateway_protocol.hpp",
+            "actors/operation.hpp", "projections/projections.hpp"],
 }
 
 CAF = r"caf/"

@@ -1,0 +1,58 @@
+#include "api/steps.hpp"
+
+#include "api/answers.hpp"
+
+namespace recalld::api {
+
+bool refused(const call_ptr& call, const request_reader& in) {
+  if (in.wrong() == nullptr)
+    return false;
+  call->fail(*in.wrong());
+  return true;
+}
+
+void submit_to_session(const call_ptr& call, const session_key& key, session::command command,
+                       std::function<void(actors::committed)> then) {
+  auto wish = std::make_shared<any_command>(std::move(command));
+  call->retention_of(key.app, [=](retention policy) {
+    call->submit(key.stream(), std::move(*wish), policy, call->on<actors::committed>(then));
+  });
+}
+
+void view_session(const call_ptr& call, const session_key& key, bool entries,
+                  std::function<void(session_view)> then) {
+  call->view(key.stream(), entries, call->on<actors::stream_view>([=](actors::stream_view view) {
+    auto state = readable(view, call->now());
+    if (state)
+      then({std::move(view), std::move(*state)});
+    else
+      call->fail(std::move(state.error()));
+  }));
+}
+
+void choose_session_id(const call_ptr& call, const session_key& key,
+                       std::optional<std::string> wanted, std::function<void(std::string)> then) {
+  if (wanted) {
+    then(std::move(*wanted));
+    return;
+  }
+  auto fresh = uuid_v7(call->now(), call->random());
+  if (call->command_id().empty()) {
+    then(std::move(fresh));
+    return;
+  }
+  const auto use = [=](actors::committed done) {
+    for (const auto& r : done.facts)
+      if (auto reserved = fact_as<scope::id_reserved>(*r)) {
+        then(std::move(reserved->id));
+        return;
+      }
+    call->fail({errc::corrupt, "the id that was chosen for this command cannot be read", {}, 0, 0});
+  };
+  // The caller's own commands on the user's stream may carry the same id, so the name differs.
+  call->submit_as(key.of_user(), std::string(call->what().name) + ' ' + call->command_id(),
+                  any_command(scope::command(scope::reserve_id{std::move(fresh)})), {},
+                  call->on<actors::committed>(use));
+}
+
+}  // namespace recalld::api

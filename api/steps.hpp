@@ -1,0 +1,43 @@
+#pragma once
+
+#include "api/families.hpp"
+#include "api/requests.hpp"
+
+#include <functional>
+
+/// Steps that handlers of several families share.
+namespace recalld::api {
+
+/// The members of a call's request.
+class call_members : public members {
+public:
+  explicit call_members(const actors::call& of) noexcept : of_(of) {}
+  std::optional<std::string_view> raw(std::string_view name) const override { return of_.raw(name); }
+
+private:
+  const actors::call& of_;
+};
+
+/// Answers the call with what was wrong in its request, if something was.
+bool refused(const call_ptr& call, const request_reader& in);
+
+/// Sends a command to a session under its application's retention rules.
+void submit_to_session(const call_ptr& call, const session_key& key, session::command command,
+                       std::function<void(actors::committed)> then);
+
+/// A session that can be read, as of one moment.
+struct session_view {
+  actors::stream_view stream;
+  std::shared_ptr<const session::state> state;
+};
+
+/// The session as it is now; `not_found` and `expired` answer the call.
+void view_session(const call_ptr& call, const session_key& key, bool entries,
+                  std::function<void(session_view)> then);
+
+/// Chooses an id for a new session: `wanted`, or a fresh one. With a command id the choice is
+/// recorded first, so that every retry of the command gets the same one.
+void choose_session_id(const call_ptr& call, const session_key& key,
+                       std::optional<std::string> wanted, std::function<void(std::string)> then);
+
+}  // namespace recalld::api
