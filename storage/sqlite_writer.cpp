@@ -250,9 +250,10 @@ writer::touched& writer::touch(unit_work& w, const stream_id& id, const any_fact
     return t;
   }
   t.fresh = true;
-  t.row.at.stream_no = w.next_stream++;
-  if (first != nullptr)
+  if (first != nullptr) {
+    t.row.at.stream_no = w.next_stream++;
     t.row.at.head = initial_version(*first, expected);
+  }
   return t;
 }
 
@@ -408,7 +409,7 @@ void writer::undo(unit_work& w, const unit_outcome& out) {
 
 void writer::accept(unit_work& w) {
   for (auto& t : w.streams) {
-    if (t.fresh && t.row.at.head == 0)
+    if (t.row.at.stream_no == 0)
       continue;  // named, but not written to
     if (t.fresh) {
       insert_stream_.integer(1, t.row.at.stream_no).blob(2, t.id->bytes()).run();
