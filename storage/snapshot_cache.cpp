@@ -1,0 +1,253 @@
+#include "storage/snapshot_cache.hpp"
+
+#include "storage/checksum.hpp"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <fstream>
+#include <shared_mutex>
+
+/// The directory of a cache:
+///
+///   recalld-cache   the tag, one line: `recalld-cache FORMAT LOG_ID GENERATION`. It is written
+///                   first and removed last, so a directory of ours always has one.
+///   db/             a RocksDB database:
+///     key           stream_id::bytes()
+///     value         sum (8 bytes) version (8) time (8) schema (2) state text; little-endian.
+///                   sum = checksum of the tag, the key and the rest of the value.
+namespace recalld::storage {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int format = 1;
+constexpr const char* tag_name = "recalld-cache";
+constexpr const char* damaged_tag = "recalld-cache damaged\n";
+
+struct head {
+  std::uint64_t sum = 0;
+  std::uint64_t version = 0;
+  std::int64_t time = 0;
+  std::uint16_t schema = 0;
+};
+constexpr std::size_t head_bytes = 26;
+
+std::string tag_of(const log_identity& log) {
+  return std::string(tag_name) + ' ' + std::to_string(format) + ' ' + log.log_id + ' '
+         + std::to_string(log.generation) + '\n';
+}
+
+std::string read_file(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+bool write_file(const fs::path& file, const std::string& content) {
+  std::ofstream out(file, std::ios::binary | std::ios::trunc);
+  out << content;
+  out.flush();
+  return out.good();
+}
+
+/// RocksDB names its files so; anything else in `db/` was put there by somebody.
+bool is_rocksdb_name(const std::string& name) {
+  auto ends = [&](const char* end) { return name.ends_with(end); };
+  return name == "CURRENT" || name == "LOCK" || name == "IDENTITY" || name == "LOG"
+         || name.starts_with("LOG.old.") || name.starts_with("MANIFEST-")
+         || name.starts_with("OPTIONS-") || ends(".sst") || ends(".log") || ends(".dbtmp")
+         || ends(".blob") || ends(".trash");
+}
+
+/// The first thing in the directory that is not a cache's; empty = there is none.
+std::string foreign_in(const fs::path& directory) {
+  bool tagged = false;
+  bool anything = false;
+  std::string foreign;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const auto name = entry.path().filename().string();
+    if (name == tag_name && entry.is_regular_file()) {
+      tagged = true;
+    } else if (name == "db" && entry.is_directory()) {
+      anything = true;
+      for (const auto& file : fs::directory_iterator(entry.path()))
+        if (!is_rocksdb_name(file.path().filename().string()))
+          foreign = "db/" + file.path().filename().string();
+    } else if (name != "lost+found") {
+      foreign = name;
+    }
+  }
+  if (foreign.empty() && anything && !tagged)
+    return "db";
+  return foreign;
+}
+
+void wipe(const fs::path& directory) {
+  fs::remove_all(directory / "db");
+  fs::remove(directory / tag_name);
+}
+
+rocksdb::Options options_for(std::size_t memory_bytes) {
+  rocksdb::Options o;
+  o.create_if_missing = true;
+  o.compression = rocksdb::kLZ4Compression;
+  // A quarter for what is being written, the rest for what is read.
+  o.write_buffer_size = std::max<std::size_t>(memory_bytes / 8, 1 << 20);
+  o.max_write_buffer_number = 2;
+  o.max_background_jobs = 2;
+  o.keep_log_file_num = 2;
+  o.max_log_file_size = 1 << 20;
+  o.info_log_level = rocksdb::WARN_LEVEL;
+  o.max_open_files = 256;
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(std::max<std::size_t>(memory_bytes * 3 / 4, 1 << 20));
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.cache_index_and_filter_blocks = true;
+  o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return o;
+}
+
+}  // namespace
+
+struct snapshot_cache::opened {
+  fs::path directory;
+  std::uint64_t tag_sum = 0;
+  std::unique_ptr<rocksdb::DB> db;  ///< None: a cache that remembers nothing.
+  std::atomic<std::uint64_t> hits{0}, misses{0}, puts{0}, ignored{0}, failures{0};
+
+  std::uint64_t sum_of(std::string_view key, std::string_view rest) const noexcept {
+    return checksum(rest, checksum(key, tag_sum));
+  }
+  /// After damage was met the next opening starts anew.
+  void failed(const rocksdb::Status& s) {
+    ++failures;
+    if (s.IsCorruption())
+      write_file(directory / tag_name, damaged_tag);
+  }
+};
+
+snapshot_cache::snapshot_cache(std::unique_ptr<opened> o) : opened_(std::move(o)) {}
+
+snapshot_cache::~snapshot_cache() = default;
+
+result<std::unique_ptr<snapshot_cache>> snapshot_cache::open(const fs::path& directory,
+                                                             const log_identity& log,
+                                                             std::size_t memory_bytes) {
+  auto o = std::make_unique<opened>();
+  const auto tag = tag_of(log);
+  o->tag_sum = checksum(tag, 0);
+  o->directory = directory;
+  if (directory.empty())
+    return std::unique_ptr<snapshot_cache>(new snapshot_cache(std::move(o)));
+  try {
+    fs::create_directories(directory);
+    if (const auto foreign = foreign_in(directory); !foreign.empty())
+      return fail(errc::invalid, directory.string() + " is not a cache: it contains " + foreign);
+    const auto options = options_for(memory_bytes);
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      const bool fits = read_file(directory / tag_name) == tag;
+      rocksdb::DB* db = nullptr;
+      if (fits) {
+        const auto s = rocksdb::DB::Open(options, (directory / "db").string(), &db);
+        if (s.ok()) {
+          o->db.reset(db);
+          return std::unique_ptr<snapshot_cache>(new snapshot_cache(std::move(o)));
+        }
+        // A cache that is in use is not a damaged one.
+        if (s.ToString().find("lock") != std::string::npos || attempt > 0)
+          return fail(errc::unavailable, "the cache cannot be opened: " + s.ToString());
+      }
+      wipe(directory);
+      if (!write_file(directory / tag_name, tag))
+        return fail(errc::unavailable, "cannot write to " + directory.string());
+    }
+    return fail(errc::unavailable, "the cache in " + directory.string() + " cannot be made");
+  } catch (const fs::filesystem_error& e) {
+    return fail(errc::unavailable, std::string("the cache cannot be used: ") + e.what());
+  }
+}
+
+std::optional<snapshot> snapshot_cache::get(const stream_id& stream) {
+  auto& o = *opened_;
+  rocksdb::PinnableSlice value;
+  if (o.db) {
+    const auto s = o.db->Get(rocksdb::ReadOptions(), o.db->DefaultColumnFamily(),
+                             rocksdb::Slice(stream.bytes()), &value);
+    if (s.ok()) {
+      head h;
+      if (value.size() >= head_bytes) {
+        std::memcpy(&h.sum, value.data(), 8);
+        std::memcpy(&h.version, value.data() + 8, 8);
+        std::memcpy(&h.time, value.data() + 16, 8);
+        std::memcpy(&h.schema, value.data() + 24, 2);
+        const std::string_view rest(value.data() + 8, value.size() - 8);
+        if (h.sum == o.sum_of(stream.bytes(), rest)) {
+          ++o.hits;
+          return snapshot{h.version, h.time, h.schema,
+                          std::string(value.data() + head_bytes, value.size() - head_bytes)};
+        }
+      }
+      ++o.ignored;
+    } else if (!s.IsNotFound()) {
+      o.failed(s);
+    }
+  }
+  ++o.misses;
+  return {};
+}
+
+void snapshot_cache::put(const stream_id& stream, const snapshot& snap) {
+  auto& o = *opened_;
+  if (!o.db)
+    return;
+  std::string value(head_bytes, '\0');
+  value += snap.state;
+  std::memcpy(value.data() + 8, &snap.version, 8);
+  std::memcpy(value.data() + 16, &snap.time, 8);
+  std::memcpy(value.data() + 24, &snap.schema, 2);
+  const auto sum = o.sum_of(stream.bytes(), std::string_view(value).substr(8));
+  std::memcpy(value.data(), &sum, 8);
+  rocksdb::WriteOptions write;
+  write.disableWAL = true;
+  write.no_slowdown = true;  // rather forget than make an actor wait
+  const auto s = o.db->Put(write, stream.bytes(), value);
+  if (s.ok())
+    ++o.puts;
+  else
+    o.failed(s);
+}
+
+void snapshot_cache::erase(const stream_id& stream) {
+  auto& o = *opened_;
+  if (!o.db)
+    return;
+  rocksdb::WriteOptions write;
+  write.disableWAL = true;
+  if (const auto s = o.db->Delete(write, stream.bytes()); !s.ok())
+    o.failed(s);
+}
+
+void snapshot_cache::flush_soon() {
+  auto& o = *opened_;
+  if (!o.db)
+    return;
+  rocksdb::FlushOptions flush;
+  flush.wait = false;
+  flush.allow_write_stall = true;
+  if (const auto s = o.db->Flush(flush); !s.ok())
+    o.failed(s);
+}
+
+snapshot_cache::counters snapshot_cache::count() const {
+  const auto& o = *opened_;
+  return {o.hits, o.misses, o.puts, o.ignored, o.failures};
+}
+
+}  // namespace recalld::storage
