@@ -435,15 +435,18 @@ private:
   /// Forgets what the application does not keep, in amortised constant time.
   void trim() {
     if constexpr (requires(state_type s) { Aggregate::trim_command(version_t{}, s); }) {
-      if (trimming_ || Aggregate::trim_due(*state_) == 0)
+      if (trimming_ || version_ < next_trim_ || Aggregate::trim_due(*state_) == 0)
         return;
       trimming_ = true;
       self_->request(reader(), caf::infinite, find_trim{seen(false)})
         .then(
           [this](reply<found_trim>& r) {
             trimming_ = false;
+            // One endless turn may leave nothing to forget; do not search it after each append.
+            next_trim_ = version_ + 64 + version_ / 4;
             if (!r.value || r.value->through == 0)
               return;
+            next_trim_ = 0;
             const auto& at = *std::get<std::shared_ptr<const state_type>>(r.value->at);
             submit wish;
             wish.stream = stream_;
@@ -475,6 +478,7 @@ private:
   std::size_t footprint_ = 0;
   std::int64_t bytes_ = 0;
   bool trimming_ = false;
+  version_t next_trim_ = 0;  ///< Not to look for something to forget before this version.
 };
 
 template <class Aggregate>
