@@ -1,0 +1,21 @@
+#pragma once
+
+#include "cli/command.hpp"
+
+/// Every command, each in a file of its own.
+namespace recalld::cli {
+
+command serve_command();
+command session_command();
+command import_command();
+command export_command();
+command replay_command();
+command tail_command();
+command call_command();
+command doctor_command();
+command bench_command();
+command certs_command();
+command config_command();
+command completion_command();
+
+} // namespace recalld::cli
