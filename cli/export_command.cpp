@@ -1,0 +1,142 @@
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include <CLI/App.hpp>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/addressing.hpp"
+#include "cli/commands.hpp"
+#include "cli/exit_code.hpp"
+#include "cli/export_lines.hpp"
+#include "cli/progress.hpp"
+#include "cli/session_listing.hpp"
+#include "cli/text_table.hpp"
+
+namespace recalld::cli {
+
+namespace {
+
+struct options {
+  std::string session;
+  std::string format = "sessions";
+  std::string output;
+};
+
+/// Where the lines go. Knows whether all of them arrived.
+class line_file {
+public:
+  explicit line_file(const std::string& path) : path_(path) {
+    file_ = path.empty() || path == "-" ? stdout : std::fopen(partial().c_str(), "w");
+  }
+  ~line_file() {
+    if (owned()) {
+      std::fclose(file_);
+      std::remove(partial().c_str());
+    }
+  }
+  line_file(const line_file&) = delete;
+  line_file& operator=(const line_file&) = delete;
+
+  bool good() const { return file_ != nullptr && std::ferror(file_) == 0; }
+  void write(const std::string& line) {
+    std::fwrite(line.data(), 1, line.size(), file_);
+    std::fputc('\n', file_);
+  }
+  /// A file appears under its name only when it is whole and on the disk.
+  bool finish() {
+    const bool written = good() && std::fflush(file_) == 0;
+    if (!owned())
+      return written;
+    const bool synced = written && ::fsync(::fileno(file_)) == 0;
+    std::fclose(std::exchange(file_, nullptr));
+    return synced && std::rename(partial().c_str(), path_.c_str()) == 0;
+  }
+  error failure() const {
+    const auto why = std::strerror(errno);
+    return {errc::unavailable,
+            fmt::format("cannot write {}: {}", path_.empty() ? "the output" : path_, why)};
+  }
+
+private:
+  bool owned() const { return file_ != nullptr && file_ != stdout; }
+  std::string partial() const { return path_ + ".partial"; }
+
+  std::string path_;
+  std::FILE* file_ = nullptr;
+};
+
+int export_sessions(const invocation& call, const options& o) {
+  auto store = open_log_to_read(call);
+  if (!store)
+    return call.fail(store.error());
+  auto log = (*store)->open_reader();
+  if (!log)
+    return call.fail(log.error());
+  line_file out(o.output);
+  if (!out.good())
+    return call.fail(out.failure());
+  // The tenant has a default, so it only narrows when somebody gave it.
+  const session_filter filter{call.settings.given("tenant") ? call.settings.text("tenant") : "",
+                              call.settings.text("app"), call.settings.text("user"), o.session};
+  std::uint64_t sessions = 0;
+  progress bar(call.err, "export", "entries", 0, call.out.tty && o.output.empty());
+  auto listed = filter.session.empty()
+                ? each_scope(**log, filter,
+                             [&](const stream_id& stream, const json::raw_map& values) {
+                               out.write(export_scope(stream, values));
+                             })
+                : result<void>();
+  result<void> exported;
+  if (listed)
+    listed = each_session(**log, filter, [&](const stream_id& stream) {
+      auto past = session_past::open(**log, stream);
+      auto count = past ? export_session(*past, [&](const std::string& line) { out.write(line); })
+                        : result<std::uint64_t>(fail(past.error()));
+      if (!count)
+        exported = fail(count.error());
+      else
+        bar.advance(*count);
+      ++sessions;
+      return exported && out.good();
+    });
+  if (!listed || !exported)
+    return call.fail((listed ? exported : listed).error());
+  if (!out.finish())
+    return call.fail(out.failure());
+  bar.finish();
+  if (sessions == 0 && !o.session.empty())
+    return call.fail({errc::not_found, fmt::format("there is no session {}", o.session)});
+  return exit_code::success;
+}
+
+} // namespace
+
+command export_command() {
+  return {
+    .name = "export",
+    .summary =
+      "Write sessions as JSON Lines that `import` reads, or the whole log for `replay --from`.",
+    .details =
+      "Reads the store itself; a server may be running on it. Without a file, lines go to stdout.",
+    .audience = used_by::store,
+    .examples = {"recalld export > everything.jsonl",
+                 "recalld export --app demo --user anna -o anna.jsonl",
+                 "recalld export --format log -o log.jsonl"},
+    .prepare = [](CLI::App& app) -> runner {
+      auto o = std::make_shared<options>();
+      app.add_option("SESSION", o->session, "Only this session.");
+      app.add_option("--format", o->format, "sessions: what there is now. log: every fact.")
+        ->type_name("sessions|log")
+        ->check(CLI::IsMember({"sessions", "log"}));
+      app.add_option("-o,--output", o->output, "The file; it appears when it is whole.")
+        ->type_name("FILE");
+      return [o](const invocation& call) { return export_sessions(call, *o); };
+    },
+    .heading = "Data",
+  };
+}
+
+} // namespace recalld::cli
