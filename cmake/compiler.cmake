@@ -57,7 +57,9 @@ endfunction()
 
 # --- sanitizers ------------------------------------------------------------------------------
 if(RECALLD_SANITIZE STREQUAL "address")
-  set(sanitizer_flags -fsanitize=address,undefined -fno-sanitize-recover=all
+  # Without `null`, for the CAF line named above: a null pointer that is really read or written is
+  # AddressSanitizer's anyway.
+  set(sanitizer_flags -fsanitize=address,undefined -fno-sanitize=null -fno-sanitize-recover=all
                       -fno-omit-frame-pointer)
 elseif(RECALLD_SANITIZE STREQUAL "thread")
   set(sanitizer_flags -fsanitize=thread -fno-omit-frame-pointer)
@@ -67,6 +69,8 @@ elseif(RECALLD_SANITIZE)
   message(FATAL_ERROR "RECALLD_SANITIZE is '${RECALLD_SANITIZE}', known are: address, thread")
 endif()
 if(sanitizer_flags)
+  # Clearer stacks, and half the time to compile.
+  string(REPLACE "-O2" "-O1" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
   add_compile_options(${sanitizer_flags})
   add_link_options(${sanitizer_flags})
 endif()
