@@ -72,7 +72,8 @@ std::string entry_json(const session::recorded_entry& e) {
 result<std::string> message_json(const session::recorded_entry& e) {
   const auto members = json::members(e.fact.raw.view(), "entry");
   if (!members)
-    return fail(errc::corrupt, "entry " + e.fact.id + " cannot be read: " + members.error().message);
+    return fail(errc::corrupt,
+                "entry " + e.fact.id + " cannot be read: " + members.error().message);
   const auto raw = [&](std::string_view name, std::string_view otherwise) {
     const auto found = std::find_if(members->begin(), members->end(),
                                     [&](const json::member& m) { return m.name == name; });
@@ -167,4 +168,4 @@ std::string outcomes_json(const std::vector<entry_outcome>& outcomes) {
   return std::move(all).done();
 }
 
-}  // namespace recalld::api
+} // namespace recalld::api

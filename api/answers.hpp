@@ -1,10 +1,5 @@
 #pragma once
 
-#include "actors/gateway.hpp"
-#include "api/requests.hpp"
-#include "events/codec.hpp"
-#include "events/json.hpp"
-
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +7,11 @@
 #include <utility>
 #include <variant>
 #include <vector>
+
+#include "actors/gateway.hpp"
+#include "api/requests.hpp"
+#include "events/codec.hpp"
+#include "events/json.hpp"
 
 /// From what the node knows to the JSON of an answer. Pure.
 namespace recalld::api {
@@ -31,7 +31,8 @@ void add_session(json::object_writer& out, const session_key& key, const session
                  version_t version);
 
 /// Session keys with the application's as `app:` and the user's as `user:`.
-std::string merged_state(const session::state& s, const scope::state& app, const scope::state& user);
+std::string merged_state(const session::state& s, const scope::state& app,
+                         const scope::state& user);
 
 /// `{"version":…,"position":…,"recorded_at":…,"entry":RAW}`; the entry's own text is untouched.
 std::string entry_json(const session::recorded_entry& e);
@@ -68,12 +69,12 @@ std::optional<Fact> fact_as(const recorded& r) {
 /// What became of each entry of an append, in the order of the request.
 struct entry_outcome {
   std::string id;
-  version_t version = 0;   ///< 0 = not known (or not stored: `partial`).
-  bool duplicate = false;  ///< An entry with this id was there before.
-  bool partial = false;    ///< A streaming piece: not stored.
+  version_t version = 0;  ///< 0 = not known (or not stored: `partial`).
+  bool duplicate = false; ///< An entry with this id was there before.
+  bool partial = false;   ///< A streaming piece: not stored.
 };
 std::vector<entry_outcome> outcomes_of(const std::vector<session::entry>& entries,
                                        const actors::committed& done);
 std::string outcomes_json(const std::vector<entry_outcome>& outcomes);
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -1,10 +1,10 @@
 #include "api/catalogue.hpp"
 
-#include "api/answers.hpp"
-#include "api/families.hpp"
-
 #include <algorithm>
 #include <vector>
+
+#include "api/answers.hpp"
+#include "api/families.hpp"
 
 namespace recalld::api {
 
@@ -52,7 +52,7 @@ std::string render_catalogue() {
   return std::move(all).done();
 }
 
-}  // namespace
+} // namespace
 
 std::span<const operation> catalogue() {
   static const std::vector<operation> all = all_families();
@@ -61,8 +61,9 @@ std::span<const operation> catalogue() {
 
 const operation* find_operation(std::string_view name) noexcept {
   const auto all = catalogue();
-  const auto found = std::lower_bound(all.begin(), all.end(), name,
-                                      [](const operation& op, std::string_view n) { return op.name < n; });
+  const auto found =
+    std::lower_bound(all.begin(), all.end(), name,
+                     [](const operation& op, std::string_view n) { return op.name < n; });
   return found == all.end() || found->name != name ? nullptr : &*found;
 }
 
@@ -73,23 +74,23 @@ const std::string& catalogue_json() {
 
 std::string_view to_string(actors::field_type type) noexcept {
   switch (type) {
-    case actors::field_type::string: return "string";
-    case actors::field_type::integer: return "integer";
-    case actors::field_type::boolean: return "boolean";
-    case actors::field_type::object: return "object";
-    case actors::field_type::array: return "array";
-    case actors::field_type::any: return "any";
+  case actors::field_type::string: return "string";
+  case actors::field_type::integer: return "integer";
+  case actors::field_type::boolean: return "boolean";
+  case actors::field_type::object: return "object";
+  case actors::field_type::array: return "array";
+  case actors::field_type::any: return "any";
   }
   return "any";
 }
 
 std::string_view to_string(actors::right right) noexcept {
   switch (right) {
-    case actors::right::read: return "read";
-    case actors::right::write: return "write";
-    case actors::right::admin: return "admin";
+  case actors::right::read: return "read";
+  case actors::right::write: return "write";
+  case actors::right::admin: return "admin";
   }
   return "admin";
 }
 
-}  // namespace recalld::api
+} // namespace recalld::api

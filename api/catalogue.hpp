@@ -1,10 +1,10 @@
 #pragma once
 
-#include "actors/operation.hpp"
-
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "actors/operation.hpp"
 
 /// What Recalld can do, as data: the one table from which the CAF gateway, the command line and
 /// every later face are read off. Adding an operation is adding one row to its family's file.
@@ -23,4 +23,4 @@ const std::string& catalogue_json();
 std::string_view to_string(actors::field_type type) noexcept;
 std::string_view to_string(actors::right right) noexcept;
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -1,5 +1,10 @@
 #include "api/certs.hpp"
 
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string_view>
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <openssl/bn.h>
@@ -9,11 +14,6 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <memory>
-#include <string_view>
 
 #include "api/freed_by.hpp"
 
@@ -62,7 +62,7 @@ bool set_name(X509* certificate, const std::string& common_name) {
     return X509_NAME_add_entry_by_txt(name, part, MBSTRING_UTF8,
                                       reinterpret_cast<const unsigned char*>(value.data()),
                                       static_cast<int>(value.size()), -1, 0)
-           == 1;
+        == 1;
   };
   return add("O", "Recalld") && add("CN", common_name);
 }
@@ -70,7 +70,7 @@ bool set_name(X509* certificate, const std::string& common_name) {
 bool set_serial(X509* certificate) {
   const number_ptr number{BN_new()};
   return number && BN_rand(number.get(), 127, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) == 1
-         && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)) != nullptr;
+      && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)) != nullptr;
 }
 
 /// Makes a key and its certificate, signed by `issuer`, or by itself when there is none.
@@ -83,14 +83,14 @@ result<identity> issue(const std::string& common_name, const identity* issuer,
   auto* signer = issuer == nullptr ? certificate : issuer->certificate.get();
   constexpr int x509_v3 = 2;
   constexpr long an_hour_ago = -3600;
-  const bool filled
-    = X509_set_version(certificate, x509_v3) == 1 && set_serial(certificate)
-      && X509_gmtime_adj(X509_getm_notBefore(certificate), an_hour_ago) != nullptr
-      && X509_time_adj_ex(X509_getm_notAfter(certificate), static_cast<int>(lifetime.count() / 24),
-                          static_cast<long>(lifetime.count() % 24) * 3600, nullptr)
-           != nullptr
-      && X509_set_pubkey(certificate, made.key.get()) == 1 && set_name(certificate, common_name)
-      && X509_set_issuer_name(certificate, X509_get_subject_name(signer)) == 1;
+  const bool filled =
+    X509_set_version(certificate, x509_v3) == 1 && set_serial(certificate)
+    && X509_gmtime_adj(X509_getm_notBefore(certificate), an_hour_ago) != nullptr
+    && X509_time_adj_ex(X509_getm_notAfter(certificate), static_cast<int>(lifetime.count() / 24),
+                        static_cast<long>(lifetime.count() % 24) * 3600, nullptr)
+         != nullptr
+    && X509_set_pubkey(certificate, made.key.get()) == 1 && set_name(certificate, common_name)
+    && X509_set_issuer_name(certificate, X509_get_subject_name(signer)) == 1;
   if (!filled)
     return openssl_failed("fill in a certificate");
   for (const auto& e : extensions)
@@ -104,16 +104,17 @@ result<identity> issue(const std::string& common_name, const identity* issuer,
 
 bool is_address(const std::string& name) {
   unsigned char bytes[sizeof(in6_addr)];
-  return inet_pton(AF_INET, name.c_str(), bytes) == 1 || inet_pton(AF_INET6, name.c_str(), bytes) == 1;
+  return inet_pton(AF_INET, name.c_str(), bytes) == 1
+      || inet_pton(AF_INET6, name.c_str(), bytes) == 1;
 }
 
 result<void> check_name(const std::string& name) {
   if (is_address(name))
     return {};
   const bool good = !name.empty() && name.size() <= 253
-                    && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                              "0123456789-._*")
-                         == std::string::npos;
+                 && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                           "0123456789-._*")
+                      == std::string::npos;
   if (!good)
     return fail_field("names", '"' + name + "\" is no host name and no address");
   return {};
@@ -128,7 +129,8 @@ std::string alternative_names(const std::vector<std::string>& names) {
 
 result<std::string> pem_of(const EVP_PKEY* key) {
   const bio_ptr out{BIO_new(BIO_s_mem())};
-  if (!out || PEM_write_bio_PKCS8PrivateKey(out.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1)
+  if (!out
+      || PEM_write_bio_PKCS8PrivateKey(out.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1)
     return openssl_failed("write a key");
   char* bytes = nullptr;
   const auto size = BIO_get_mem_data(out.get(), &bytes);
@@ -186,7 +188,7 @@ result<void> write_identity(const identity& who, const fs::path& certificate, co
   return write_new(certificate, *open, everybody_reads);
 }
 
-}  // namespace
+} // namespace
 
 certificate_paths paths_in(const fs::path& directory) {
   return {directory / "ca.pem",   directory / "ca.key",     directory / "node.pem",
@@ -204,8 +206,8 @@ result<certificate_paths> init_certificates(const fs::path& directory,
   if (why)
     return fail(errc::unavailable, "cannot make " + directory.string() + ": " + why.message());
   const auto paths = paths_in(directory);
-  for (const auto& path : {paths.ca, paths.ca_key, paths.node, paths.node_key, paths.client,
-                           paths.client_key})
+  for (const auto& path :
+       {paths.ca, paths.ca_key, paths.node, paths.node_key, paths.client, paths.client_key})
     if (fs::exists(fs::symlink_status(path, why)))
       return fail(errc::already_exists, path.string() + " exists; nothing was overwritten");
 
@@ -237,12 +239,12 @@ result<certificate_paths> init_certificates(const fs::path& directory,
     const fs::path& certificate;
     const fs::path& key;
   };
-  for (const auto& [who, certificate, key] : {place{*authority, paths.ca, paths.ca_key},
-                                              place{*node, paths.node, paths.node_key},
-                                              place{*client, paths.client, paths.client_key}})
+  for (const auto& [who, certificate, key] :
+       {place{*authority, paths.ca, paths.ca_key}, place{*node, paths.node, paths.node_key},
+        place{*client, paths.client, paths.client_key}})
     if (auto done = write_identity(who, certificate, key); !done)
       return fail(done.error());
   return paths;
 }
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -1,15 +1,15 @@
 #include "api/client.hpp"
 
-#include "api/catalogue.hpp"
-#include "api/courier.hpp"
-#include "api/watcher.hpp"
-#include "events/json.hpp"
+#include <future>
+#include <utility>
 
 #include <caf/all.hpp>
 #include <openssl/rand.h>
 
-#include <future>
-#include <utility>
+#include "api/catalogue.hpp"
+#include "api/courier.hpp"
+#include "api/watcher.hpp"
+#include "events/json.hpp"
 
 namespace recalld {
 
@@ -89,7 +89,8 @@ public:
   }
   std::uint64_t number(std::string_view name) const {
     const auto value = raw(name);
-    return value.empty() ? 0 : static_cast<std::uint64_t>(json::as_integer(value, name).value_or(0));
+    return value.empty() ? 0
+                         : static_cast<std::uint64_t>(json::as_integer(value, name).value_or(0));
   }
   bool flag(std::string_view name) const { return raw(name) == "true"; }
   time_us_t time(std::string_view name) const {
@@ -216,7 +217,7 @@ void end_actors(caf::actor_system& system, const std::vector<caf::actor>& actors
     self->wait_for(each);
 }
 
-}  // namespace
+} // namespace
 
 // -- watch --
 
@@ -242,11 +243,11 @@ std::string watch::cursor() const {
 
 struct client::lanes {
   caf::actor_system& system;
-  actors::gateway_handle gateway;       ///< Of this process, or null.
-  std::optional<api::endpoint> remote;  ///< Of another process.
+  actors::gateway_handle gateway;      ///< Of this process, or null.
+  std::optional<api::endpoint> remote; ///< Of another process.
   std::vector<caf::actor> couriers{};
-  std::shared_ptr<std::atomic<std::size_t>> in_flight
-    = std::make_shared<std::atomic<std::size_t>>(0);
+  std::shared_ptr<std::atomic<std::size_t>> in_flight =
+    std::make_shared<std::atomic<std::size_t>>(0);
 
   lanes(caf::actor_system& s, actors::gateway_handle g, std::optional<api::endpoint> r)
     : system(s), gateway(std::move(g)), remote(std::move(r)) {
@@ -387,7 +388,7 @@ result<recalld::watch> client::watch(watch_request what,
   std::unique_ptr<watch::running> running{
     new watch::running{lanes_->system, std::move(shared), std::move(actor)}};
   if (begun.wait_for(std::chrono::seconds(10)) != std::future_status::ready) {
-    running.reset();  // Ends the actor, which tells `begun` if nobody did.
+    running.reset(); // Ends the actor, which tells `begun` if nobody did.
     begun.wait();
     return fail(errc::unavailable, "the watch did not begin within 10 s");
   }
@@ -396,4 +397,4 @@ result<recalld::watch> client::watch(watch_request what,
   return recalld::watch(std::move(running));
 }
 
-}  // namespace recalld
+} // namespace recalld

@@ -1,7 +1,7 @@
+#include <algorithm>
+
 #include "api/answers.hpp"
 #include "api/steps.hpp"
-
-#include <algorithm>
 
 /// Typed items that travel with a session apart from its messages.
 namespace recalld::api {
@@ -12,24 +12,31 @@ using actors::committed;
 using actors::operation;
 using actors::right;
 
-constexpr auto add_request = join(session_fields, std::to_array<field>({
-  {"id", field_type::string, false, "The item's id; absent: a UUIDv7 is made. An item with this id is replaced."},
-  {"type", field_type::string, true, "A word such as `system`, `user` or `file`; at most 128 bytes."},
-  {"content", field_type::any, true, "Text or structured JSON, at most 256 KiB."},
-}));
-constexpr auto add_answer = join(written_fields, std::to_array<field>({
-  {"id", field_type::string, false, "The item's id."},
-}));
-constexpr auto list_request = join(session_fields, std::to_array<field>({
-  {"type", field_type::string, false, "Only items of this type."},
-}));
+constexpr auto add_request = join(
+  session_fields, std::to_array<field>({
+                    {"id", field_type::string, false,
+                     "The item's id; absent: a UUIDv7 is made. An item with this id is replaced."},
+                    {"type", field_type::string, true,
+                     "A word such as `system`, `user` or `file`; at most 128 bytes."},
+                    {"content", field_type::any, true, "Text or structured JSON, at most 256 KiB."},
+                  }));
+constexpr auto add_answer =
+  join(written_fields, std::to_array<field>({
+                         {"id", field_type::string, false, "The item's id."},
+                       }));
+constexpr auto list_request =
+  join(session_fields, std::to_array<field>({
+                         {"type", field_type::string, false, "Only items of this type."},
+                       }));
 constexpr auto list_answer = std::to_array<field>({
   {"version", field_type::integer, true, "The session's version."},
-  {"contexts", field_type::array, true, "Oldest first: `{id, type, content, created_at, version}`."},
+  {"contexts", field_type::array, true,
+   "Oldest first: `{id, type, content, created_at, version}`."},
 });
-constexpr auto remove_request = join(session_fields, std::to_array<field>({
-  {"id", field_type::string, true, "The item's id."},
-}));
+constexpr auto remove_request =
+  join(session_fields, std::to_array<field>({
+                         {"id", field_type::string, true, "The item's id."},
+                       }));
 
 void add(call_ptr call) {
   const call_members given(*call);
@@ -111,14 +118,15 @@ constexpr operation operations[] = {
   {"context.add", "Adds a context item to a session, or replaces it.", right::write, "POST",
    "/v1/apps/{app}/users/{user}/sessions/{session}/contexts", true, add_request, add_answer, add},
   {"context.list", "Lists the context items of a session.", right::read, "GET",
-   "/v1/apps/{app}/users/{user}/sessions/{session}/contexts", true, list_request, list_answer, list},
+   "/v1/apps/{app}/users/{user}/sessions/{session}/contexts", true, list_request, list_answer,
+   list},
   {"context.remove", "Removes a context item from a session.", right::write, "DELETE",
    "/v1/apps/{app}/users/{user}/sessions/{session}/contexts/{id}", false, remove_request,
    written_fields, remove},
 };
 
-}  // namespace
+} // namespace
 
 std::span<const operation> context_operations() { return operations; }
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -1,10 +1,10 @@
 #include "api/courier.hpp"
 
-#include "actors/gateway.hpp"
+#include <algorithm>
 
 #include <caf/all.hpp>
 
-#include <algorithm>
+#include "actors/gateway.hpp"
 
 namespace recalld::api {
 
@@ -17,18 +17,22 @@ constexpr auto grain = 2ms;
 
 bool may_succeed_later(errc code) {
   return code == errc::unavailable || code == errc::overloaded || code == errc::outcome_unknown
-         || code == errc::fenced;
+      || code == errc::fenced;
 }
 
-}  // namespace
+} // namespace
 
 // -- outgoing --
 
 outgoing::outgoing(std::string op, std::string json, bool is_write, std::chrono::milliseconds limit,
                    std::function<void(result<std::string>)> then,
                    std::shared_ptr<std::atomic<std::size_t>> in_flight)
-  : operation(std::move(op)), request(std::move(json)), writes(is_write), timeout(limit),
-    then_(std::move(then)), in_flight_(std::move(in_flight)) {
+  : operation(std::move(op)),
+    request(std::move(json)),
+    writes(is_write),
+    timeout(limit),
+    then_(std::move(then)),
+    in_flight_(std::move(in_flight)) {
   in_flight_->fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -97,12 +101,11 @@ void courier::ask(std::uint64_t id, entry& e) {
   e.at = phase::asked;
   wake_at(id, e, std::min(e.deadline, clock().now() + patience_.attempt));
   // Without a timeout of CAF's: it would keep the request alive until its end even when answered.
-  request(line_.gateway(), caf::infinite, actors::protocol_version, e.call->operation, e.call->request)
-    .then(
-      [=, this](std::uint16_t status, std::string& answer) {
-        answered(id, attempt, status, std::move(answer));
-      },
-      [=, this](const caf::error&) { unanswered(id, attempt); });
+  request(line_.gateway(), caf::infinite, actors::protocol_version, e.call->operation,
+          e.call->request)
+    .then([=, this](std::uint16_t status,
+                    std::string& answer) { answered(id, attempt, status, std::move(answer)); },
+          [=, this](const caf::error&) { unanswered(id, attempt); });
 }
 
 void courier::answered(std::uint64_t id, std::uint32_t attempt, std::uint16_t status,
@@ -183,9 +186,8 @@ void courier::awake() {
       e.call->maybe_done = true;
     if (now >= e.deadline || e.call->attempts >= patience_.attempts_max) {
       const auto waited = std::to_string(e.call->timeout.count()) + " ms";
-      give_up(it, e.at == phase::waiting
-                    ? unreachable_
-                    : error{errc::unavailable, "no answer within " + waited});
+      give_up(it, e.at == phase::waiting ? unreachable_
+                                         : error{errc::unavailable, "no answer within " + waited});
     } else if (line_.is_up()) {
       ask(id, e);
     } else {
@@ -224,4 +226,4 @@ void courier::give_up(entries::iterator it, const error& last) {
   call->give_up(last);
 }
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -1,10 +1,10 @@
 #include "api/cursor.hpp"
 
-#include "events/ids.hpp"
-
 #include <array>
 #include <initializer_list>
 #include <optional>
+
+#include "events/ids.hpp"
 
 namespace recalld::api {
 
@@ -16,8 +16,8 @@ namespace {
 // All numbers little endian; checksum is the low 32 bits of FNV-1a over body.
 constexpr char format = 1;
 constexpr std::size_t cursor_bytes_max = 8192;
-constexpr std::string_view alphabet
-  = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr std::string_view alphabet =
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 template <class T>
 void put(std::string& out, T number) {
@@ -98,7 +98,7 @@ std::optional<std::vector<cursor_part>> read_parts(std::string_view in) {
   return place;
 }
 
-}  // namespace
+} // namespace
 
 std::string list_name(std::initializer_list<std::string_view> parts) {
   std::string name;
@@ -127,7 +127,9 @@ std::string write_cursor(std::string_view list, std::span<const cursor_part> pla
 
 result<std::vector<cursor_part>> read_cursor(std::string_view cursor, std::string_view list,
                                              std::string_view field) {
-  const auto wrong = [&](std::string why) { return fail_field(std::string(field), std::move(why)); };
+  const auto wrong = [&](std::string why) {
+    return fail_field(std::string(field), std::move(why));
+  };
   const auto bytes = cursor.size() <= cursor_bytes_max ? from_base64url(cursor) : std::nullopt;
   if (!bytes || bytes->size() < 1 + sizeof(std::uint64_t) + sizeof(std::uint32_t))
     return wrong("this is not a cursor that an answer gave");
@@ -147,4 +149,4 @@ result<std::vector<cursor_part>> read_cursor(std::string_view cursor, std::strin
   return std::move(*place);
 }
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -1,7 +1,5 @@
 #pragma once
 
-#include "events/result.hpp"
-
 #include <cstdint>
 #include <initializer_list>
 #include <span>
@@ -9,6 +7,8 @@
 #include <string_view>
 #include <variant>
 #include <vector>
+
+#include "events/result.hpp"
 
 /// Cursors: where a list goes on. Opaque to callers, versioned, and bound to the list that gave
 /// them out, so that a mistyped cursor, or one of another list, is refused instead of followed.
@@ -22,8 +22,9 @@ std::string list_name(std::initializer_list<std::string_view> parts);
 
 std::string write_cursor(std::string_view list, std::span<const cursor_part> place);
 
-/// The place that `write_cursor` wrote for the same list; anything else is `invalid`, naming `field`.
+/// The place that `write_cursor` wrote for the same list; anything else is `invalid`, naming
+/// `field`.
 result<std::vector<cursor_part>> read_cursor(std::string_view cursor, std::string_view list,
                                              std::string_view field);
 
-}  // namespace recalld::api
+} // namespace recalld::api

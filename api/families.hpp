@@ -1,23 +1,23 @@
 #pragma once
 
-#include "actors/gateway.hpp"
-
 #include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
+
+#include "actors/gateway.hpp"
 
 /// The families of operations. Each lives in a file of its own; `catalogue.cpp` puts them together.
 namespace recalld::api {
 
 using call_ptr = std::shared_ptr<actors::call>;
 
-std::span<const actors::operation> session_operations();     ///< Writes to a session, list, fork.
-std::span<const actors::operation> transcript_operations();  ///< Reads of one session's entries.
+std::span<const actors::operation> session_operations();    ///< Writes to a session, list, fork.
+std::span<const actors::operation> transcript_operations(); ///< Reads of one session's entries.
 std::span<const actors::operation> context_operations();
 std::span<const actors::operation> track_operations();
-std::span<const actors::operation> scope_operations();       ///< `app.*` and `user.*`.
-std::span<const actors::operation> node_operations();        ///< `node.*` and `catalogue.list`.
+std::span<const actors::operation> scope_operations(); ///< `app.*` and `user.*`.
+std::span<const actors::operation> node_operations();  ///< `node.*` and `catalogue.list`.
 
 // -- fields that many operations share --
 
@@ -39,12 +39,15 @@ constexpr auto join(const std::array<field, N>&... parts) {
 inline constexpr auto app_field = std::to_array<field>({
   {"app", field_type::string, true, "The application; 1 to 512 bytes."},
 });
-inline constexpr auto user_fields = join(app_field, std::to_array<field>({
-  {"user", field_type::string, true, "The user within the application; 1 to 512 bytes."},
-}));
-inline constexpr auto session_fields = join(user_fields, std::to_array<field>({
-  {"session", field_type::string, true, "The session of the user; 1 to 512 bytes."},
-}));
+inline constexpr auto user_fields =
+  join(app_field,
+       std::to_array<field>({
+         {"user", field_type::string, true, "The user within the application; 1 to 512 bytes."},
+       }));
+inline constexpr auto session_fields = join(
+  user_fields, std::to_array<field>({
+                 {"session", field_type::string, true, "The session of the user; 1 to 512 bytes."},
+               }));
 
 /// What every answer to a write begins with.
 inline constexpr auto written_fields = std::to_array<field>({
@@ -56,4 +59,4 @@ inline constexpr auto written_fields = std::to_array<field>({
    "The command id was executed before: this is the first execution's answer."},
 });
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -1,11 +1,11 @@
 #include "api/line.hpp"
 
+#include <algorithm>
+#include <random>
+
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 #include <caf/openssl/all.hpp>
-
-#include <algorithm>
-#include <random>
 
 namespace recalld::api {
 
@@ -18,11 +18,14 @@ constexpr auto pause_min = 50ms;
 constexpr auto pause_max = 2'000ms;
 
 error unreachable(const endpoint& to, const std::string& why) {
-  return {errc::unavailable, "no gateway at " + to.host + ':' + std::to_string(to.port) + ": " + why,
-          {}, 0, static_cast<std::uint32_t>(pause_max.count())};
+  return {errc::unavailable,
+          "no gateway at " + to.host + ':' + std::to_string(to.port) + ": " + why,
+          {},
+          0,
+          static_cast<std::uint32_t>(pause_max.count())};
 }
 
-}  // namespace
+} // namespace
 
 std::chrono::milliseconds jittered(std::chrono::milliseconds span) {
   thread_local std::minstd_rand random{std::random_device{}()};
@@ -67,13 +70,14 @@ void line::connect() {
     failed_({errc::invalid, "the actor system was started without its network module"});
     return;
   }
-  const auto middleman
-    = to_->tls ? system.openssl_manager().actor_handle() : system.middleman().actor_handle();
+  const auto middleman =
+    to_->tls ? system.openssl_manager().actor_handle() : system.middleman().actor_handle();
   owner_->request(middleman, connect_patience, caf::connect_atom::value, to_->host, to_->port)
     .then(
-      [this](const caf::node_id&, caf::strong_actor_ptr& whom, const std::set<std::string>& speaks) {
-        const auto wanted
-          = owner_->system().message_types(caf::detail::type_list<actors::gateway_handle>{});
+      [this](const caf::node_id&, caf::strong_actor_ptr& whom,
+             const std::set<std::string>& speaks) {
+        const auto wanted =
+          owner_->system().message_types(caf::detail::type_list<actors::gateway_handle>{});
         if (whom == nullptr)
           again(unreachable(*to_, "nothing is published there"));
         else if (!owner_->system().assignable(speaks, wanted))
@@ -90,4 +94,4 @@ void line::again(const error& why) {
   owner_->delayed_send(owner_, jittered(pause_), caf::connect_atom::value);
 }
 
-}  // namespace recalld::api
+} // namespace recalld::api

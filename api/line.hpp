@@ -1,15 +1,15 @@
 #pragma once
 
-#include "actors/gateway_protocol.hpp"
-#include "events/result.hpp"
-
-#include <caf/fwd.hpp>
-
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
+
+#include <caf/fwd.hpp>
+
+#include "actors/gateway_protocol.hpp"
+#include "events/result.hpp"
 
 namespace recalld::api {
 
@@ -32,8 +32,8 @@ public:
   line(caf::event_based_actor* owner, actors::gateway_handle gateway);
   line(caf::event_based_actor* owner, endpoint to);
 
-  /// `up`: there is a gateway to talk to. `down`: it is gone (and will come back, unless `final()`).
-  /// `failed`: one more try to connect came to nothing.
+  /// `up`: there is a gateway to talk to. `down`: it is gone (and will come back, unless
+  /// `final()`). `failed`: one more try to connect came to nothing.
   void open(std::function<void()> up, std::function<void()> down,
             std::function<void(const error&)> failed);
 
@@ -62,4 +62,4 @@ private:
 /// A little more or less than `span`, so that many who wait do not come back together.
 std::chrono::milliseconds jittered(std::chrono::milliseconds span);
 
-}  // namespace recalld::api
+} // namespace recalld::api

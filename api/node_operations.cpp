@@ -1,6 +1,5 @@
 #include "api/catalogue.hpp"
 #include "api/families.hpp"
-
 #include "events/json.hpp"
 
 /// About the node itself.
@@ -20,7 +19,8 @@ constexpr auto health_answer = std::to_array<field>({
   {"protocol", field_type::integer, true, "The version of the gateway's protocol."},
 });
 constexpr auto list_answer = std::to_array<field>({
-  {"operations", field_type::array, true, "Sorted by name: `{name, summary, right, method, path, tool, request, answer}`."},
+  {"operations", field_type::array, true,
+   "Sorted by name: `{name, summary, right, method, path, tool, request, answer}`."},
 });
 
 void figures(call_ptr call) {
@@ -46,16 +46,37 @@ void list(call_ptr call) {
 }
 
 constexpr operation operations[] = {
-  {"node.figures", "Answers figures about the node.", right::admin, "GET", "/v1/node/figures", false,
-   {}, figures_answer, figures},
-  {"node.health", "Answers as long as the node takes requests.", right::read, "GET",
-   "/v1/node/health", false, {}, health_answer, health},
-  {"catalogue.list", "Answers this catalogue.", right::read, "GET", "/v1/operations", false, {},
-   list_answer, list},
+  {"node.figures",
+   "Answers figures about the node.",
+   right::admin,
+   "GET",
+   "/v1/node/figures",
+   false,
+   {},
+   figures_answer,
+   figures},
+  {"node.health",
+   "Answers as long as the node takes requests.",
+   right::read,
+   "GET",
+   "/v1/node/health",
+   false,
+   {},
+   health_answer,
+   health},
+  {"catalogue.list",
+   "Answers this catalogue.",
+   right::read,
+   "GET",
+   "/v1/operations",
+   false,
+   {},
+   list_answer,
+   list},
 };
 
-}  // namespace
+} // namespace
 
 std::span<const operation> node_operations() { return operations; }
 
-}  // namespace recalld::api
+} // namespace recalld::api

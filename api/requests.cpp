@@ -1,9 +1,9 @@
 #include "api/requests.hpp"
 
+#include <algorithm>
+
 #include "api/cursor.hpp"
 #include "events/json.hpp"
-
-#include <algorithm>
 
 namespace recalld::api {
 
@@ -38,7 +38,15 @@ void need_one(request_reader& in, std::string_view one, std::string_view other) 
 
 /// What a member of an entry that we interpret must look like.
 enum class shape : std::uint8_t {
-  id, word, string, content, flag, time, array, object, array_or_object
+  id,
+  word,
+  string,
+  content,
+  flag,
+  time,
+  array,
+  object,
+  array_or_object
 };
 struct reserved_member {
   std::string_view name;
@@ -70,8 +78,10 @@ result<void> check_time(std::string_view raw, std::string_view field, time_us_t 
   if (!time)
     return fail(time.error());
   if (*time > now + clock_skew_us_max)
-    return fail_field(std::string(field), "clocks in the future are not accepted: this is more than 5 "
-                                          "minutes ahead of the server's " + format_time(now));
+    return fail_field(std::string(field),
+                      "clocks in the future are not accepted: this is more than 5 "
+                      "minutes ahead of the server's "
+                        + format_time(now));
   return {};
 }
 
@@ -88,29 +98,29 @@ result<void> check_shape(std::string_view raw, shape must_be, std::string_view f
   if (is == kind::null)
     return {};
   switch (must_be) {
-    case shape::id:
-    case shape::word:
-    case shape::string: {
-      const auto value = json::as_string(raw, field);
-      if (!value)
-        return fail(value.error());
-      if (must_be == shape::id)
-        return check_id(*value, field);
-      if (must_be == shape::word)
-        return check_word(*value, field);
-      if (value->size() > id_bytes_max)
-        return fail_field(std::string(field), "at most " + std::to_string(id_bytes_max) + " bytes");
-      return {};
-    }
-    case shape::content:
-      return want(is == kind::string || is == kind::array || is == kind::object,
-                  "a text, an array or an object");
-    case shape::flag: return want(is == kind::boolean, "true or false");
-    case shape::time: return check_time(raw, field, now);
-    case shape::array: return want(is == kind::array, "an array");
-    case shape::object: return want(is == kind::object, "an object");
-    case shape::array_or_object:
-      return want(is == kind::array || is == kind::object, "an array or an object");
+  case shape::id:
+  case shape::word:
+  case shape::string: {
+    const auto value = json::as_string(raw, field);
+    if (!value)
+      return fail(value.error());
+    if (must_be == shape::id)
+      return check_id(*value, field);
+    if (must_be == shape::word)
+      return check_word(*value, field);
+    if (value->size() > id_bytes_max)
+      return fail_field(std::string(field), "at most " + std::to_string(id_bytes_max) + " bytes");
+    return {};
+  }
+  case shape::content:
+    return want(is == kind::string || is == kind::array || is == kind::object,
+                "a text, an array or an object");
+  case shape::flag: return want(is == kind::boolean, "true or false");
+  case shape::time: return check_time(raw, field, now);
+  case shape::array: return want(is == kind::array, "an array");
+  case shape::object: return want(is == kind::object, "an object");
+  case shape::array_or_object:
+    return want(is == kind::array || is == kind::object, "an array or an object");
   }
   return {};
 }
@@ -170,7 +180,7 @@ version_t unbroken_from(const window_request& wanted, const session::page& page)
   return e[0].version;
 }
 
-}  // namespace
+} // namespace
 
 // -- request_reader --
 
@@ -243,7 +253,8 @@ std::optional<std::uint64_t> request_reader::count(std::string_view name, std::u
     return std::nullopt;
   if (*number < 0 || static_cast<std::uint64_t>(*number) < min
       || static_cast<std::uint64_t>(*number) > max) {
-    refuse(name, "must be a whole number from " + std::to_string(min) + " to " + std::to_string(max));
+    refuse(name,
+           "must be a whole number from " + std::to_string(min) + " to " + std::to_string(max));
     return std::nullopt;
   }
   return static_cast<std::uint64_t>(*number);
@@ -297,7 +308,8 @@ result<session::entry> parse_entry(std::string_view raw, std::string_view path, 
   if (json::kind_of(raw) != json::kind::object)
     return fail_field(std::string(path), "must be an object");
   if (raw.size() > session::entry_bytes_max)
-    return fail_field(std::string(path), std::to_string(raw.size()) + " bytes; an entry has at most "
+    return fail_field(std::string(path), std::to_string(raw.size())
+                                           + " bytes; an entry has at most "
                                            + std::to_string(session::entry_bytes_max));
   const auto members = json::members(raw, path);
   if (!members)
@@ -306,9 +318,9 @@ result<session::entry> parse_entry(std::string_view raw, std::string_view path, 
   entry.raw = request.slice(raw);
   std::string author;
   for (const auto& member : *members) {
-    const auto known
-      = std::find_if(std::begin(reserved), std::end(reserved),
-                     [&](const reserved_member& r) { return r.name == member.name; });
+    const auto known =
+      std::find_if(std::begin(reserved), std::end(reserved),
+                   [&](const reserved_member& r) { return r.name == member.name; });
     if (known == std::end(reserved))
       continue;
     const auto field = member_of(path, member.name);
@@ -429,7 +441,8 @@ result<std::string> scope_key(std::string_view key, scope_kind kind, std::string
     if (!key.starts_with(prefix))
       continue;
     if (prefix != prefix_of(kind))
-      return fail_field(std::string(field), "a `" + std::string(prefix) + "` key does not belong here");
+      return fail_field(std::string(field),
+                        "a `" + std::string(prefix) + "` key does not belong here");
     key.remove_prefix(prefix.size());
     break;
   }
@@ -569,4 +582,4 @@ std::vector<std::string> read_track_items(request_reader& in) {
   return items;
 }
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -12,7 +12,8 @@ using actors::operation;
 using actors::right;
 
 constexpr auto set_fields = std::to_array<field>({
-  {"state", field_type::object, true, "Keys to set; the scope's own prefix may be given and is stripped, another scope's is refused."},
+  {"state", field_type::object, true,
+   "Keys to set; the scope's own prefix may be given and is stripped, another scope's is refused."},
 });
 constexpr auto key_field = std::to_array<field>({
   {"key", field_type::string, true, "The key, with or without the scope's prefix."},
@@ -23,7 +24,8 @@ constexpr auto deletion_fields = std::to_array<field>({
   {"all", field_type::boolean, false, "Every key there is."},
 });
 constexpr auto list_answer = std::to_array<field>({
-  {"version", field_type::integer, true, "The version of the shared state; 0 = nothing was ever set."},
+  {"version", field_type::integer, true,
+   "The version of the shared state; 0 = nothing was ever set."},
   {"updated_at", field_type::string, false, "When it was last changed, UTC."},
   {"state", field_type::object, true, "Every key without its prefix."},
 });
@@ -33,8 +35,10 @@ constexpr auto get_answer = std::to_array<field>({
   {"value", field_type::any, true, "Its value."},
 });
 constexpr auto retention_fields = std::to_array<field>({
-  {"keep_entries", field_type::integer, false, "Keep the last so many entries of a session, whole turns; 0 or absent: all."},
-  {"ttl_s", field_type::integer, false, "A session expires so many seconds after its last write; 0 or absent: never."},
+  {"keep_entries", field_type::integer, false,
+   "Keep the last so many entries of a session, whole turns; 0 or absent: all."},
+  {"ttl_s", field_type::integer, false,
+   "A session expires so many seconds after its last write; 0 or absent: never."},
 });
 constexpr auto retention_answer = std::to_array<field>({
   {"version", field_type::integer, true, "The version of the application's shared state."},
@@ -64,9 +68,9 @@ void submit(const call_ptr& call, const request_reader& in, const stream_id& str
             scope::command command) {
   if (refused(call, in))
     return;
-  call->submit(stream, any_command(std::move(command)), {}, call->on<committed>([=](const committed& done) {
-    call->answer(written(done).done());
-  }));
+  call->submit(
+    stream, any_command(std::move(command)), {},
+    call->on<committed>([=](const committed& done) { call->answer(written(done).done()); }));
 }
 
 template <scope_kind Kind>
@@ -142,7 +146,9 @@ void get_retention(call_ptr call) {
   call->view(stream, false, call->on<actors::stream_view>([=](const actors::stream_view& view) {
     const auto& kept = scope_of(view).retention;
     json::object_writer out;
-    out.num("version", view.version).num("keep_entries", kept.keep_entries).num("ttl_s", kept.ttl_s);
+    out.num("version", view.version)
+      .num("keep_entries", kept.keep_entries)
+      .num("ttl_s", kept.ttl_s);
     call->answer(std::move(out).done());
   }));
 }
@@ -179,8 +185,8 @@ constexpr operation operations[] = {
    false, user_get, get_answer, get_state<user>},
 };
 
-}  // namespace
+} // namespace
 
 std::span<const operation> scope_operations() { return operations; }
 
-}  // namespace recalld::api
+} // namespace recalld::api

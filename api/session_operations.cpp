@@ -1,7 +1,6 @@
 #include "api/answers.hpp"
 #include "api/cursor.hpp"
 #include "api/steps.hpp"
-
 #include "projections/projections.hpp"
 
 /// Everything that is done to a session, and the list of sessions.
@@ -16,55 +15,88 @@ namespace rows = projections::sessions;
 
 // -- fields --
 
-constexpr auto create_request = join(user_fields, std::to_array<field>({
-  {"session", field_type::string, false, "The new session's id, 1 to 512 bytes; absent or empty: a UUIDv7 is made."},
-  {"state", field_type::object, false, "Keys to begin with; `app:`, `user:` and `temp:` keys go to their scopes."},
-  {"metadata", field_type::object, false, "Opaque, kept with the session."},
-  {"if_exists", field_type::string, false, "`error` (default) or `return`: an existing session is left untouched."},
-}));
-constexpr auto create_answer = join(written_fields, session_fields, std::to_array<field>({
-  {"created", field_type::boolean, true, "False when the session existed already."},
-  {"state", field_type::object, true, "The keys of this request as it sees them, `temp:` included."},
-}));
+constexpr auto create_request =
+  join(user_fields, std::to_array<field>({
+                      {"session", field_type::string, false,
+                       "The new session's id, 1 to 512 bytes; absent or empty: a UUIDv7 is made."},
+                      {"state", field_type::object, false,
+                       "Keys to begin with; `app:`, `user:` and `temp:` keys go to their scopes."},
+                      {"metadata", field_type::object, false, "Opaque, kept with the session."},
+                      {"if_exists", field_type::string, false,
+                       "`error` (default) or `return`: an existing session is left untouched."},
+                    }));
+constexpr auto create_answer =
+  join(written_fields, session_fields,
+       std::to_array<field>({
+         {"created", field_type::boolean, true, "False when the session existed already."},
+         {"state", field_type::object, true,
+          "The keys of this request as it sees them, `temp:` included."},
+       }));
 
-constexpr auto append_request = join(session_fields, std::to_array<field>({
-  {"entries", field_type::array, false, "Up to 500 entries of at most 256 KiB, recorded together and in order. Interpreted are id, role, author, content, type, invocation_id, branch, filter_key, tag, client_time, tool_calls, tool_results, usage, metadata and partial; everything else comes back as it went in."},
-  {"entry", field_type::object, false, "One entry, instead of `entries`."},
-  {"state", field_type::object, false, "Keys to set together with the entries; `app:`, `user:` and `temp:` keys go to their scopes."},
-}));
-constexpr auto append_answer = join(written_fields, std::to_array<field>({
-  {"entries", field_type::array, true, "What became of each entry: `{id, version, duplicate}`; `partial` ones are not stored."},
-  {"state", field_type::object, true, "The keys of this request as it sees them, `temp:` included."},
-}));
+constexpr auto append_request = join(
+  session_fields,
+  std::to_array<field>({
+    {"entries", field_type::array, false,
+     "Up to 500 entries of at most 256 KiB, recorded together and in order. Interpreted are id, "
+     "role, author, content, type, invocation_id, branch, filter_key, tag, client_time, "
+     "tool_calls, tool_results, usage, metadata and partial; everything else comes back as it went "
+     "in."},
+    {"entry", field_type::object, false, "One entry, instead of `entries`."},
+    {"state", field_type::object, false,
+     "Keys to set together with the entries; `app:`, `user:` and `temp:` keys go to their scopes."},
+  }));
+constexpr auto append_answer =
+  join(written_fields,
+       std::to_array<field>({
+         {"entries", field_type::array, true,
+          "What became of each entry: `{id, version, duplicate}`; `partial` ones are not stored."},
+         {"state", field_type::object, true,
+          "The keys of this request as it sees them, `temp:` included."},
+       }));
 
-constexpr auto update_state_request = join(session_fields, std::to_array<field>({
-  {"state", field_type::object, true, "Keys to set; `null` stores null. `app:`, `user:` and `temp:` keys go to their scopes."},
-}));
-constexpr auto update_state_answer = join(written_fields, std::to_array<field>({
-  {"state", field_type::object, true, "The keys of this request as it sees them, `temp:` included."},
-}));
+constexpr auto update_state_request =
+  join(session_fields,
+       std::to_array<field>({
+         {"state", field_type::object, true,
+          "Keys to set; `null` stores null. `app:`, `user:` and `temp:` keys go to their scopes."},
+       }));
+constexpr auto update_state_answer =
+  join(written_fields, std::to_array<field>({
+                         {"state", field_type::object, true,
+                          "The keys of this request as it sees them, `temp:` included."},
+                       }));
 
-constexpr auto delete_state_key_request = join(session_fields, std::to_array<field>({
-  {"key", field_type::string, false, "One key of the session."},
-  {"keys", field_type::array, false, "Several keys, instead of `key`."},
-}));
+constexpr auto delete_state_key_request =
+  join(session_fields, std::to_array<field>({
+                         {"key", field_type::string, false, "One key of the session."},
+                         {"keys", field_type::array, false, "Several keys, instead of `key`."},
+                       }));
 
-constexpr auto fork_request = join(session_fields, std::to_array<field>({
-  {"at", field_type::integer, false, "The last version that both share; absent: all there is."},
-  {"new_session", field_type::string, false, "The new session's id; absent or empty: a UUIDv7 is made."},
-}));
-constexpr auto fork_answer = join(written_fields, session_fields, std::to_array<field>({
-  {"source", field_type::string, true, "The session it was forked from."},
-  {"at", field_type::integer, true, "The last version that both share."},
-}));
+constexpr auto fork_request = join(
+  session_fields,
+  std::to_array<field>({
+    {"at", field_type::integer, false, "The last version that both share; absent: all there is."},
+    {"new_session", field_type::string, false,
+     "The new session's id; absent or empty: a UUIDv7 is made."},
+  }));
+constexpr auto fork_answer =
+  join(written_fields, session_fields,
+       std::to_array<field>({
+         {"source", field_type::string, true, "The session it was forked from."},
+         {"at", field_type::integer, true, "The last version that both share."},
+       }));
 
-constexpr auto list_request = join(app_field, std::to_array<field>({
-  {"user", field_type::string, false, "Only the sessions of this user."},
-  {"limit", field_type::integer, false, "Sessions on a page, 1 to 1000; default 100."},
-  {"cursor", field_type::string, false, "Go on where the last answer's `next_cursor` says."},
-}));
+constexpr auto list_request =
+  join(app_field,
+       std::to_array<field>({
+         {"user", field_type::string, false, "Only the sessions of this user."},
+         {"limit", field_type::integer, false, "Sessions on a page, 1 to 1000; default 100."},
+         {"cursor", field_type::string, false, "Go on where the last answer's `next_cursor` says."},
+       }));
 constexpr auto list_answer = std::to_array<field>({
-  {"sessions", field_type::array, true, "Newest update first, then id descending: `{app, user, session, version, status, created_at, updated_at, closed_at, expires_at, entries_total, metadata}`."},
+  {"sessions", field_type::array, true,
+   "Newest update first, then id descending: `{app, user, session, version, status, created_at, "
+   "updated_at, closed_at, expires_at, entries_total, metadata}`."},
   {"next_cursor", field_type::string, false, "To the next page, when there is one."},
 });
 
@@ -141,8 +173,7 @@ void append(call_ptr call) {
   const auto entries = std::make_shared<const std::vector<session::entry>>(wish.entries);
   auto seen = seen_delta(wish.delta);
   submit_to_session(call, key, std::move(wish), [=](committed done) {
-    const auto outcomes
-      = std::make_shared<std::vector<entry_outcome>>(outcomes_of(*entries, done));
+    const auto outcomes = std::make_shared<std::vector<entry_outcome>>(outcomes_of(*entries, done));
     complete_outcomes(call, key, outcomes, 0, [=] {
       auto out = written(done);
       out.raw("entries", outcomes_json(*outcomes)).raw("state", seen);
@@ -214,14 +245,14 @@ void begin_fork(const call_ptr& call, const session_key& source, std::optional<s
   choose_session_id(call, source, std::move(wanted), [=](std::string id) {
     auto target = source;
     target.session = std::move(id);
-    submit_to_session(call, target, session::begin_fork{source.stream(), at, *origin},
-                      [=](const committed& done) {
-      auto out = written(done);
-      out.str("app", target.app).str("user", target.user).str("session", target.session);
-      // A fork's first fact stands right behind the past it shares, also on a retry without `at`.
-      out.str("source", source.session).num("at", done.first_version - 1);
-      call->answer(std::move(out).done());
-    });
+    submit_to_session(
+      call, target, session::begin_fork{source.stream(), at, *origin}, [=](const committed& done) {
+        auto out = written(done);
+        out.str("app", target.app).str("user", target.user).str("session", target.session);
+        // A fork's first fact stands right behind the past it shares, also on a retry without `at`.
+        out.str("source", source.session).num("at", done.first_version - 1);
+        call->answer(std::move(out).done());
+      });
   });
 }
 
@@ -295,9 +326,8 @@ std::string session_json(const projections::row& row) {
 /// Columns of the order behind those that a query fixes: where the next page begins.
 std::vector<std::size_t> order_of(const projections::row_query& query) {
   const auto& index = query.table->indexes[static_cast<std::size_t>(query.index)];
-  std::vector<std::size_t> columns(index.columns.begin()
-                                     + static_cast<std::ptrdiff_t>(query.equals.size()),
-                                   index.columns.end());
+  std::vector<std::size_t> columns(
+    index.columns.begin() + static_cast<std::ptrdiff_t>(query.equals.size()), index.columns.end());
   for (std::size_t i = 0; i < query.table->key_columns; ++i)
     columns.push_back(i);
   return columns;
@@ -311,8 +341,9 @@ bool fits(const std::vector<cursor_part>& place, const projections::row_query& q
   for (std::size_t i = 0; i < place.size(); ++i) {
     const bool is_number = std::holds_alternative<std::int64_t>(place[i]);
     const auto& column = query.table->columns[columns[i]];
-    if (std::holds_alternative<std::monostate>(place[i]) ? !column.nullable
-                                                         : is_number != (column.type == projections::column_type::integer))
+    if (std::holds_alternative<std::monostate>(place[i])
+          ? !column.nullable
+          : is_number != (column.type == projections::column_type::integer))
       return false;
   }
   return true;
@@ -331,9 +362,10 @@ void list(call_ptr call) {
   if (user)
     query.equals.emplace_back(*user);
   query.descending = true;
-  query.limit = limit + 1;  // One more tells whether there is another page.
+  query.limit = limit + 1; // One more tells whether there is another page.
   query.where = {{rows::expires_at, call->now() + 1, std::nullopt, true}};
-  const auto name = list_name({"session.list", call->tenant(), app, user ? "user" : "", user.value_or("")});
+  const auto name =
+    list_name({"session.list", call->tenant(), app, user ? "user" : "", user.value_or("")});
   if (const auto cursor = in.string("cursor")) {
     auto place = read_cursor(*cursor, name, "cursor");
     if (!place)
@@ -347,21 +379,21 @@ void list(call_ptr call) {
     return;
   const auto order = order_of(query);
   call->rows(std::move(query), call->on<std::vector<projections::row>>(
-    [=](const std::vector<projections::row>& found) {
-      array_writer sessions;
-      const auto count = std::min<std::size_t>(found.size(), limit);
-      for (std::size_t i = 0; i < count; ++i)
-        sessions.raw(session_json(found[i]));
-      json::object_writer out;
-      out.raw("sessions", std::move(sessions).done());
-      if (found.size() > count) {
-        std::vector<cursor_part> place;
-        for (auto column : order)
-          place.push_back(found[count - 1][column]);
-        out.str("next_cursor", write_cursor(name, place));
-      }
-      call->answer(std::move(out).done());
-    }));
+                                 [=](const std::vector<projections::row>& found) {
+                                   array_writer sessions;
+                                   const auto count = std::min<std::size_t>(found.size(), limit);
+                                   for (std::size_t i = 0; i < count; ++i)
+                                     sessions.raw(session_json(found[i]));
+                                   json::object_writer out;
+                                   out.raw("sessions", std::move(sessions).done());
+                                   if (found.size() > count) {
+                                     std::vector<cursor_part> place;
+                                     for (auto column : order)
+                                       place.push_back(found[count - 1][column]);
+                                     out.str("next_cursor", write_cursor(name, place));
+                                   }
+                                   call->answer(std::move(out).done());
+                                 }));
 }
 
 constexpr std::string_view of_user = "/v1/apps/{app}/users/{user}/sessions";
@@ -384,14 +416,15 @@ constexpr operation operations[] = {
    written_fields, close},
   {"session.delete", "Deletes a session with everything in it; deleting twice is fine.",
    right::write, "DELETE", one, false, session_fields, written_fields, remove},
-  {"session.fork", "Begins a new session that shares the past of another one.", right::write, "POST",
-   "/v1/apps/{app}/users/{user}/sessions/{session}/fork", false, fork_request, fork_answer, fork},
+  {"session.fork", "Begins a new session that shares the past of another one.", right::write,
+   "POST", "/v1/apps/{app}/users/{user}/sessions/{session}/fork", false, fork_request, fork_answer,
+   fork},
   {"session.list", "Lists the sessions of an application or of one of its users.", right::read,
    "GET", "/v1/apps/{app}/sessions", true, list_request, list_answer, list},
 };
 
-}  // namespace
+} // namespace
 
 std::span<const operation> session_operations() { return operations; }
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <functional>
+
 #include "api/families.hpp"
 #include "api/requests.hpp"
-
-#include <functional>
 
 /// Steps that handlers of several families share.
 namespace recalld::api {
@@ -12,7 +12,9 @@ namespace recalld::api {
 class call_members : public members {
 public:
   explicit call_members(const actors::call& of) noexcept : of_(of) {}
-  std::optional<std::string_view> raw(std::string_view name) const override { return of_.raw(name); }
+  std::optional<std::string_view> raw(std::string_view name) const override {
+    return of_.raw(name);
+  }
 
 private:
   const actors::call& of_;
@@ -40,4 +42,4 @@ void view_session(const call_ptr& call, const session_key& key, bool entries,
 void choose_session_id(const call_ptr& call, const session_key& key,
                        std::optional<std::string> wanted, std::function<void(std::string)> then);
 
-}  // namespace recalld::api
+} // namespace recalld::api

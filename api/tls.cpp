@@ -1,5 +1,12 @@
 #include "api/tls.hpp"
 
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 #include <caf/openssl/all.hpp>
@@ -8,13 +15,6 @@
 #include <openssl/x509_vfy.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cstdio>
-#include <memory>
-#include <string>
-#include <string_view>
-#include <thread>
 
 #include "api/freed_by.hpp"
 
@@ -69,7 +69,8 @@ result<key_ptr> read_key(std::string_view what, const fs::path& path) {
   struct stat about {};
   constexpr mode_t others = S_IRWXO | S_IWGRP;
   if (::fstat(::fileno(file->get()), &about) == 0 && (about.st_mode & others) != 0)
-    return refuse(what, path, "others than its owner may read or change this key; chmod it to 0600");
+    return refuse(what, path,
+                  "others than its owner may read or change this key; chmod it to 0600");
   // A key with a pass phrase would be asked for on the terminal; an empty answer refuses it.
   const auto no_phrase = [](char*, int, int, void*) { return 0; };
   key_ptr key{PEM_read_PrivateKey(file->get(), nullptr, no_phrase, nullptr)};
@@ -87,12 +88,13 @@ result<void> check_signed_by(X509* certificate, X509* authority, const tls_files
   if (X509_verify_cert(verification.get()) != 1) {
     const auto code = X509_STORE_CTX_get_error(verification.get());
     return refuse("certificate", files.certificate,
-                  "is not good under " + files.ca.string() + ": " + X509_verify_cert_error_string(code));
+                  "is not good under " + files.ca.string() + ": "
+                    + X509_verify_cert_error_string(code));
   }
   return {};
 }
 
-}  // namespace
+} // namespace
 
 tls_files node_files(const fs::path& directory) {
   const auto paths = paths_in(directory);
@@ -144,4 +146,4 @@ result<void> system_config::use_tls(const tls_files& files) {
 
 void system_config::use_plain_network() { load<caf::io::middleman>(); }
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -1,12 +1,12 @@
 #pragma once
 
-#include "api/certs.hpp"
-#include "events/result.hpp"
+#include <cstddef>
+#include <filesystem>
 
 #include <caf/actor_system_config.hpp>
 
-#include <cstddef>
-#include <filesystem>
+#include "api/certs.hpp"
+#include "events/result.hpp"
 
 /// How an actor system has to be configured to host a node or to talk to one. CAF's own defaults
 /// are wrong for both: no heartbeats, and connections without certificates are anonymous.
@@ -40,4 +40,4 @@ public:
   void use_plain_network();
 };
 
-}  // namespace recalld::api
+} // namespace recalld::api

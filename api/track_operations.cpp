@@ -12,20 +12,27 @@ using actors::operation;
 using actors::right;
 using actors::shared_fact;
 
-constexpr auto track_fields = join(session_fields, std::to_array<field>({
-  {"track", field_type::string, true, "The track's name, 1 to 128 bytes."},
-}));
-constexpr auto append_request = join(track_fields, std::to_array<field>({
-  {"items", field_type::array, false, "Up to 500 JSON values of at most 256 KiB, in order."},
-  {"item", field_type::any, false, "One JSON value, instead of `items`."},
-}));
-constexpr auto append_answer = join(written_fields, std::to_array<field>({
-  {"versions", field_type::array, true, "The version of each item, in the order of the request."},
-}));
-constexpr auto list_request = join(track_fields, std::to_array<field>({
-  {"limit", field_type::integer, false, "Items on a page, 1 to 1000; default 100."},
-  {"cursor", field_type::string, false, "Go on where the last answer's `next_cursor` says."},
-}));
+constexpr auto track_fields =
+  join(session_fields, std::to_array<field>({
+                         {"track", field_type::string, true, "The track's name, 1 to 128 bytes."},
+                       }));
+constexpr auto append_request =
+  join(track_fields,
+       std::to_array<field>({
+         {"items", field_type::array, false, "Up to 500 JSON values of at most 256 KiB, in order."},
+         {"item", field_type::any, false, "One JSON value, instead of `items`."},
+       }));
+constexpr auto append_answer = join(
+  written_fields,
+  std::to_array<field>({
+    {"versions", field_type::array, true, "The version of each item, in the order of the request."},
+  }));
+constexpr auto list_request =
+  join(track_fields,
+       std::to_array<field>({
+         {"limit", field_type::integer, false, "Items on a page, 1 to 1000; default 100."},
+         {"cursor", field_type::string, false, "Go on where the last answer's `next_cursor` says."},
+       }));
 constexpr auto list_answer = std::to_array<field>({
   {"version", field_type::integer, true, "The session's version."},
   {"items", field_type::array, true, "Oldest first: `{version, position, recorded_at, item}`."},
@@ -95,8 +102,7 @@ void list(call_ptr call) {
   const auto track = read_track(in);
   const auto limit = in.count("limit", 1, page_max).value_or(100);
   const auto prefix = fact_key::track_prefix(track);
-  const auto name
-    = list_name({"track.list", key.tenant, key.app, key.user, key.session, track});
+  const auto name = list_name({"track.list", key.tenant, key.app, key.user, key.session, track});
   const auto after = read_place(in, name, prefix);
   if (refused(call, in))
     return;
@@ -122,13 +128,11 @@ void list(call_ptr call) {
       call->answer(std::move(out).done());
     };
     // One more tells whether there is another page.
-    call->by_key(seen.stream, prefix, after, limit + 1,
-                 call->on<std::vector<shared_fact>>(answer));
+    call->by_key(seen.stream, prefix, after, limit + 1, call->on<std::vector<shared_fact>>(answer));
   });
 }
 
-constexpr std::string_view path
-  = "/v1/apps/{app}/users/{user}/sessions/{session}/tracks/{track}";
+constexpr std::string_view path = "/v1/apps/{app}/users/{user}/sessions/{session}/tracks/{track}";
 
 constexpr operation operations[] = {
   {"track.append", "Appends items to a named side log of a session.", right::write, "POST", path,
@@ -137,8 +141,8 @@ constexpr operation operations[] = {
    path, false, list_request, list_answer, list},
 };
 
-}  // namespace
+} // namespace
 
 std::span<const operation> track_operations() { return operations; }
 
-}  // namespace recalld::api
+} // namespace recalld::api

@@ -10,18 +10,25 @@ using actors::operation;
 using actors::right;
 
 constexpr auto window_fields = std::to_array<field>({
-  {"last", field_type::integer, false, "The last so many entries, 0 to 10000; without any option the last 100."},
+  {"last", field_type::integer, false,
+   "The last so many entries, 0 to 10000; without any option the last 100."},
   {"after_version", field_type::integer, false, "Only entries behind this version."},
   {"before_version", field_type::integer, false, "Only entries before this version."},
   {"since", field_type::string, false, "Only entries recorded at or after this RFC 3339 time."},
-  {"max_bytes", field_type::integer, false, "The newest entries whose JSON fits into so many bytes; at least one."},
-  {"anchor", field_type::string, false, "The id of an entry around which `before` and `after` count."},
+  {"max_bytes", field_type::integer, false,
+   "The newest entries whose JSON fits into so many bytes; at least one."},
+  {"anchor", field_type::string, false,
+   "The id of an entry around which `before` and `after` count."},
   {"before", field_type::integer, false, "So many entries before the anchor, 0 to 10000."},
   {"after", field_type::integer, false, "So many entries after the anchor, 0 to 10000."},
   {"roles", field_type::array, false, "Only entries of these roles; at most 32."},
-  {"limit", field_type::integer, false, "Page size for paging from the oldest entry on, 1 to 10000."},
-  {"cursor", field_type::string, false, "Go on where an answer's `next_cursor` or `previous_cursor` says; repeat the other options."},
-  {"turn_aligned", field_type::boolean, false, "Begin at a user turn; if there is none in the window the last user turn is put before it. Default: true when `last` is given alone."},
+  {"limit", field_type::integer, false,
+   "Page size for paging from the oldest entry on, 1 to 10000."},
+  {"cursor", field_type::string, false,
+   "Go on where an answer's `next_cursor` or `previous_cursor` says; repeat the other options."},
+  {"turn_aligned", field_type::boolean, false,
+   "Begin at a user turn; if there is none in the window the last user turn is put before it. "
+   "Default: true when `last` is given alone."},
 });
 
 constexpr auto paging_fields = std::to_array<field>({
@@ -33,32 +40,45 @@ constexpr auto paging_fields = std::to_array<field>({
 
 constexpr auto read_request = join(session_fields, window_fields);
 
-constexpr auto get_request = join(read_request, std::to_array<field>({
-  {"include_state", field_type::boolean, false, "Answer the merged state as well; default true."},
-}));
+constexpr auto get_request = join(
+  read_request,
+  std::to_array<field>({
+    {"include_state", field_type::boolean, false, "Answer the merged state as well; default true."},
+  }));
 
-constexpr auto get_answer = join(session_fields, std::to_array<field>({
-  {"version", field_type::integer, true, "The session's version."},
-  {"status", field_type::string, true, "`open` or `closed`."},
-  {"created_at", field_type::string, true, "When it was created, UTC."},
-  {"updated_at", field_type::string, true, "When it was last written to, UTC."},
-  {"closed_at", field_type::string, false, "When it was closed, UTC."},
-  {"expires_at", field_type::string, false, "When it expires unless written to, UTC."},
-  {"entries_total", field_type::integer, true, "How many entries were ever appended."},
-  {"metadata", field_type::object, true, "As it was given at creation."},
-  {"state", field_type::object, false, "Session keys, application keys as `app:k`, user keys as `user:k`."},
-  {"entries", field_type::array, true, "The window, oldest first: `{version, position, recorded_at, entry}`."},
-}), paging_fields);
+constexpr auto get_answer =
+  join(session_fields,
+       std::to_array<field>({
+         {"version", field_type::integer, true, "The session's version."},
+         {"status", field_type::string, true, "`open` or `closed`."},
+         {"created_at", field_type::string, true, "When it was created, UTC."},
+         {"updated_at", field_type::string, true, "When it was last written to, UTC."},
+         {"closed_at", field_type::string, false, "When it was closed, UTC."},
+         {"expires_at", field_type::string, false, "When it expires unless written to, UTC."},
+         {"entries_total", field_type::integer, true, "How many entries were ever appended."},
+         {"metadata", field_type::object, true, "As it was given at creation."},
+         {"state", field_type::object, false,
+          "Session keys, application keys as `app:k`, user keys as `user:k`."},
+         {"entries", field_type::array, true,
+          "The window, oldest first: `{version, position, recorded_at, entry}`."},
+       }),
+       paging_fields);
 
-constexpr auto entries_answer = join(std::to_array<field>({
-  {"version", field_type::integer, true, "The session's version."},
-  {"entries", field_type::array, true, "The window, oldest first: `{version, position, recorded_at, entry}`."},
-}), paging_fields);
+constexpr auto entries_answer =
+  join(std::to_array<field>({
+         {"version", field_type::integer, true, "The session's version."},
+         {"entries", field_type::array, true,
+          "The window, oldest first: `{version, position, recorded_at, entry}`."},
+       }),
+       paging_fields);
 
-constexpr auto messages_answer = join(std::to_array<field>({
-  {"version", field_type::integer, true, "The session's version."},
-  {"messages", field_type::array, true, "The window, oldest first: `{version, id, role, content, timestamp, metadata}`."},
-}), paging_fields);
+constexpr auto messages_answer =
+  join(std::to_array<field>({
+         {"version", field_type::integer, true, "The session's version."},
+         {"messages", field_type::array, true,
+          "The window, oldest first: `{version, id, role, content, timestamp, metadata}`."},
+       }),
+       paging_fields);
 
 std::string entries_json(const session::page& page) {
   array_writer entries;
@@ -87,10 +107,11 @@ void read_transcript(const call_ptr& call, std::function<void(transcript_ptr)> t
     return;
   view_session(call, read->key, true, [=](session_view seen) {
     read->seen = std::move(seen);
-    call->cut(read->wanted.window, read->seen.stream, call->on<session::page>([=](session::page page) {
-      read->page = std::move(page);
-      then(read);
-    }));
+    call->cut(read->wanted.window, read->seen.stream,
+              call->on<session::page>([=](session::page page) {
+                read->page = std::move(page);
+                then(read);
+              }));
   });
 }
 
@@ -116,9 +137,9 @@ void get(call_ptr call) {
     call->view(key.of_app(), false, call->on<actors::stream_view>([=](actors::stream_view app) {
       call->view(read->key.of_user(), false,
                  call->on<actors::stream_view>([=](const actors::stream_view& user) {
-        answer_session(call, *read,
-                       merged_state(*read->seen.state, scope_of(app), scope_of(user)));
-      }));
+                   answer_session(call, *read,
+                                  merged_state(*read->seen.state, scope_of(app), scope_of(user)));
+                 }));
     }));
   });
 }
@@ -161,8 +182,8 @@ constexpr operation operations[] = {
    messages},
 };
 
-}  // namespace
+} // namespace
 
 std::span<const operation> transcript_operations() { return operations; }
 
-}  // namespace recalld::api
+} // namespace recalld::api

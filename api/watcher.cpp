@@ -1,11 +1,11 @@
 #include "api/watcher.hpp"
 
-#include "actors/gateway.hpp"
-#include "events/json.hpp"
+#include <algorithm>
 
 #include <caf/all.hpp>
 
-#include <algorithm>
+#include "actors/gateway.hpp"
+#include "events/json.hpp"
 
 namespace recalld::api {
 
@@ -51,7 +51,7 @@ bool may_succeed_later(errc code) {
   return code == errc::unavailable || code == errc::overloaded || code == errc::fenced;
 }
 
-}  // namespace
+} // namespace
 
 watcher::watcher(caf::actor_config& config, actors::gateway_handle gateway,
                  std::shared_ptr<watch_state> s)
@@ -106,8 +106,9 @@ void watcher::subscribed(std::uint16_t status, const std::string& answer) {
     if (!may_succeed_later(why.code) || shared_->begun)
       end(why);
     else
-      delayed_send(this, jittered(std::max<std::chrono::milliseconds>(
-                           pause, std::chrono::milliseconds(why.retry_after_ms))),
+      delayed_send(this,
+                   jittered(std::max<std::chrono::milliseconds>(
+                     pause, std::chrono::milliseconds(why.retry_after_ms))),
                    caf::tick_atom::value);
     return;
   }
@@ -166,4 +167,4 @@ std::string watcher::cursor() const {
   return shared_->cursor;
 }
 
-}  // namespace recalld::api
+} // namespace recalld::api
