@@ -43,8 +43,10 @@ struct recorded {
 
 /// Keys that make a fact findable inside its stream, and unique there.
 namespace fact_key {
-/// Of an entry by its id.
-std::string entry(std::string_view entry_id);
+/// Of an entry by its id, in one life of the session (`session::state::created_version`): an id
+/// that was used before the session was deleted is free again in the next life. Entries of a fork's
+/// shared past have the same key in the stream that they lie in.
+std::string entry(version_t life, std::string_view entry_id);
 /// Common prefix of all items of one track; items sort by version behind it.
 std::string track_prefix(std::string_view track);
 std::string track_item(std::string_view track, version_t version);

@@ -93,7 +93,8 @@ constexpr std::uint64_t fnv1a(std::string_view bytes,
 
 /// `2026-11-21T03:45:00.000001Z` for microseconds since 1970.
 std::string format_time(time_us_t t);
-/// Reads RFC 3339 with `Z` or an offset, fraction optional up to microseconds. `invalid` otherwise.
+/// Reads RFC 3339 with `Z` or an offset; the fraction is optional, what is finer than microseconds
+/// is cut off. `invalid` otherwise.
 result<time_us_t> parse_time(std::string_view text, std::string_view field);
 
 }  // namespace recalld

@@ -19,6 +19,9 @@ namespace recalld::json {
 /// Deepest nesting that is accepted anywhere.
 inline constexpr std::size_t depth_max = 64;
 
+/// Well-formed UTF-8 (no surrogates, no overlong forms).
+bool valid_utf8(std::string_view bytes) noexcept;
+
 /// Accepts exactly one JSON value (RFC 8259): grammar, UTF-8, nesting of at most `depth_max`.
 /// Numbers of any size are fine, they are somebody else's. `field` is named in the error.
 result<void> validate(std::string_view value, std::string_view field);
