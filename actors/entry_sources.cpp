@@ -58,8 +58,7 @@ result<std::vector<recorded_entry>> tail_source::forth(version_t after, std::siz
   return out;
 }
 
-result<version_t> tail_source::find(std::string_view entry_id) {
-  const auto key = fact_key::entry(entry_id);
+result<version_t> tail_source::find(std::string_view key) {
   for (const auto& f : view_.tail)
     if (f->key == key)
       return f->at.version;
@@ -146,8 +145,8 @@ result<version_t> log_source::find_key(std::string_view key) {
   return version_t{0};
 }
 
-result<version_t> log_source::find(std::string_view entry_id) {
-  return find_key(fact_key::entry(entry_id));
+result<version_t> log_source::find(std::string_view key) {
+  return find_key(key);
 }
 
 result<version_t> log_source::first_since(time_us_t t) {

@@ -20,6 +20,9 @@
 /// in `actors/`, `storage/` and `cli/` works over that type and the list in `aggregates.hpp`.
 namespace recalld {
 
+/// Longest time to live that can be asked for: a hundred years.
+inline constexpr std::uint64_t ttl_s_max = 100ull * 366 * 86'400;
+
 /// How long things are kept, per application. Zero = for ever / all.
 struct retention {
   std::uint64_t keep_entries = 0;  ///< Visible are only the last so many entries of a session.

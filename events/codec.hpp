@@ -34,6 +34,14 @@ result<scope::state> decode_scope_state(std::string_view text);
 
 template <class Aggregate>
 result<typename Aggregate::state> decode_state(std::string_view text);
+template <>
+inline result<session::state> decode_state<session::aggregate>(std::string_view text) {
+  return decode_session_state(text);
+}
+template <>
+inline result<scope::state> decode_state<scope::aggregate>(std::string_view text) {
+  return decode_scope_state(text);
+}
 
 /// All fact type names, in the order of the variants.
 std::vector<std::string_view> fact_types();

@@ -122,7 +122,7 @@ std::string_view to_string(stream_kind kind) noexcept {
   return "unknown";
 }
 
-stream_id::stream_id(stream_kind kind, std::initializer_list<std::string_view> parts) {
+stream_id::stream_id(stream_kind kind, std::span<const std::string_view> parts) {
   bytes_.push_back(static_cast<char>(kind));
   for (auto part : parts) {
     append_varint(bytes_, part.size());

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,7 +40,9 @@ std::string_view to_string(stream_kind kind) noexcept;
 class stream_id {
 public:
   stream_id() = default;
-  stream_id(stream_kind kind, std::initializer_list<std::string_view> parts);
+  stream_id(stream_kind kind, std::span<const std::string_view> parts);
+  stream_id(stream_kind kind, std::initializer_list<std::string_view> parts)
+    : stream_id(kind, std::span(parts.begin(), parts.size())) {}
 
   /// Reads what `bytes()` gave. Anything else is `corrupt`.
   static result<stream_id> from_bytes(std::string bytes);

@@ -4,6 +4,7 @@
 #include "events/json.hpp"
 #include "events/scope.hpp"
 
+#include <optional>
 #include <variant>
 
 /// One conversation: its entries, state keys, contexts and tracks.
@@ -34,8 +35,13 @@ struct state {
   version_t turn_version = 0;     ///< Version of the last entry whose role is `user`; 0 = none.
   std::uint64_t turn_ordinal = 0; ///< Its ordinal.
   version_t floor = 0;            ///< Facts up to here are forgotten.
+  /// Ordinal of the last entry that is forgotten or lies in a fork's shared past: what trimming can
+  /// still take away begins behind it.
+  std::uint64_t floor_ordinal = 0;
   recalld::retention retention{}; ///< As of the last write.
   std::vector<borrowed_range> borrowed;  ///< Where a fork's shared past lives; oldest first.
+  /// What it is a fork of, and up to which version; kept when the shared past is forgotten.
+  std::optional<borrowed_range> forked_from;
   friend bool operator==(const state&, const state&) = default;
 
   /// Microseconds since 1970 when it expires, 0 = never.
@@ -102,13 +108,16 @@ struct close {};
 struct remove {};
 /// Sent by the clock: nothing happens unless the session's time is over.
 struct expire {};
-/// Begin a session with the past of another one. `origin` is the original's state at `at`.
+/// Begin a session with the past of another one. `origin` is the original's state at `at`. The id
+/// must be fresh: the shared past takes the versions up to `at`, so an id that was used before,
+/// even if it was deleted since, is `rejected`.
 struct begin_fork {
   stream_id source;
   version_t at = 0;
   state origin;
 };
-/// Forget facts up to `through`; `at` is the state as of there.
+/// Forget facts up to `through`; `at` is the state as of there. Nothing happens when that is not in
+/// the present life, or still within the shared past of a fork.
 struct trim {
   version_t through = 0;
   state at;
@@ -117,6 +126,9 @@ using command = std::variant<create, append, update_state, delete_state_keys, ad
                              remove_context, append_track, close, remove, expire, begin_fork, trim>;
 
 // -- facts --
+//
+// Facts that refresh the time to live carry it as `ttl_s`, so that rows can follow from the fact and
+// its envelope alone; 0 = no limit.
 
 struct created {
   std::string metadata;
@@ -132,26 +144,33 @@ struct entry_appended {
   version_t turn_version = 0;      ///< Version of the user entry that began this turn (may be this one).
   std::uint64_t turn_ordinal = 0;  ///< Its ordinal; 0 = no user entry came before.
   text raw;                        ///< The entry's JSON object, id included.
+  version_t life = 0;              ///< `state::created_version`, part of the fact's key.
+  std::uint64_t ttl_s = 0;
   friend bool operator==(const entry_appended&, const entry_appended&) = default;
 };
+/// Keys of the session; none at all when only keys of the application or the user changed.
 struct state_changed {
   json::raw_map set;
   std::vector<std::string> deleted;
+  std::uint64_t ttl_s = 0;
   friend bool operator==(const state_changed&, const state_changed&) = default;
 };
 struct context_added {
   std::string id;
   std::string type;
   std::string content;
+  std::uint64_t ttl_s = 0;
   friend bool operator==(const context_added&, const context_added&) = default;
 };
 struct context_removed {
   std::string id;
+  std::uint64_t ttl_s = 0;
   friend bool operator==(const context_removed&, const context_removed&) = default;
 };
 struct track_appended {
   std::string track;
   text item;
+  std::uint64_t ttl_s = 0;
   friend bool operator==(const track_appended&, const track_appended&) = default;
 };
 struct retention_changed {
@@ -159,6 +178,7 @@ struct retention_changed {
   friend bool operator==(const retention_changed&, const retention_changed&) = default;
 };
 struct closed {
+  std::uint64_t ttl_s = 0;
   friend bool operator==(const closed&, const closed&) = default;
 };
 /// Gone, and everything before it is forgotten.
@@ -169,10 +189,11 @@ struct deleted {
 struct expired {
   friend bool operator==(const expired&, const expired&) = default;
 };
-/// The first fact of a fork; its version is `origin` version + 1.
+/// The first fact of a fork; its version is `through` + 1.
 struct forked {
   stream_id source;
   state at;  ///< State that the fork begins with.
+  version_t through = 0;  ///< Version of `source` up to which the past is shared.
   friend bool operator==(const forked&, const forked&) = default;
 };
 /// Everything up to `through` is forgotten; `at` is the state as of there.
@@ -187,15 +208,20 @@ using fact = std::variant<created, entry_appended, state_changed, context_added,
 // -- pure rules that readers share --
 
 /// Whether an entry is inside the application's retention, given the session's state: its whole
-/// turn is among the last `keep_entries`, or it is the last turn.
+/// turn is among the last `keep_entries`, or it is the last turn. Entries before the first user
+/// entry belong to no turn and count one by one. What is visible is always a suffix.
 bool visible(const state& s, const entry_appended& e) noexcept;
 
 /// The version up to which facts may be forgotten may grow: more than twice the entries that are
 /// kept lie in the log. Gives the number of entries to keep; 0 = nothing is due.
 std::uint64_t trim_due(const state& s) noexcept;
 
+/// Reads one entry out of a validated JSON object: `id` (a non-empty string or absent), `role` and
+/// `partial` (a boolean or absent). Other members are not looked at.
+result<entry> read_entry(text raw, std::string_view field);
+
 /// Sorts the keys of a delta by `app:`, `user:`, `temp:` and plain, prefixes stripped; checks each
-/// key and that base64 values (`{"$bytes":"…"}`) are well formed.
+/// key and that base64 values (`{"$bytes":"…"}`) are well formed. Values must be validated JSON.
 result<state_delta> split_scopes(json::raw_map delta, std::string_view field);
 
 }  // namespace recalld::session

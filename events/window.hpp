@@ -10,15 +10,22 @@
 /// source: memory right after the append, or the log after a restart. Same answer from both.
 namespace recalld::session {
 
-enum class direction : std::uint8_t { newest_first, oldest_first };
-
 /// Everything is optional; what is given must all hold. Entries come back in order, oldest first.
+///
+/// `last`, `max_bytes` and `before_version` take from the newest end, `limit`, `after_version` and
+/// `since` without them from the oldest, up to `window_entries_max`. A window that says nothing of
+/// the kind is the last `window_default` entries. An `anchor` goes with `before`, `after`, `roles`
+/// and bounds only; it is always part of its window, whatever its role.
+///
+/// A turn-aligned window takes from the newest end. It begins with a user entry: others before the
+/// first user entry are left out; if there is none, the one that began the turn is put before the
+/// window (on top of `last` and `max_bytes`) where it can be seen and the bounds allow it.
 struct window {
   std::optional<std::uint64_t> last;          ///< The last so many entries.
   std::optional<version_t> after_version;     ///< Only entries behind this version.
   std::optional<version_t> before_version;    ///< Only entries before this version.
   std::optional<time_us_t> since;             ///< Only entries recorded at or after this time.
-  std::optional<std::uint64_t> max_bytes;     ///< Newest entries whose JSON fits; at least one.
+  std::optional<std::uint64_t> max_bytes;     ///< Entries whose JSON fits; at least one.
   std::optional<std::string> anchor;          ///< An entry id: `before`/`after` entries around it.
   std::uint64_t before = 0;
   std::uint64_t after = 0;
@@ -47,13 +54,13 @@ public:
   virtual result<std::vector<recorded_entry>> back(version_t before, std::size_t limit) = 0;
   /// Up to `limit` entries with version > `after` (oldest first).
   virtual result<std::vector<recorded_entry>> forth(version_t after, std::size_t limit) = 0;
-  /// The version of the entry with this id, 0 = none.
-  virtual result<version_t> find(std::string_view entry_id) = 0;
+  /// The version of the entry with this key (see `fact_key::entry`), 0 = none.
+  virtual result<version_t> find(std::string_view key) = 0;
   /// The smallest entry version whose time is >= t; 0 = none.
   virtual result<version_t> first_since(time_us_t t) = 0;
 };
 
-/// A cut window.
+/// A cut window. Whether there is more does not look at roles.
 struct page {
   std::vector<recorded_entry> entries;  ///< Oldest first.
   bool more_before = false;             ///< Visible entries lie before the first one here.
@@ -64,8 +71,11 @@ struct page {
 /// `not_found` for an unknown anchor.
 result<page> cut(const window& w, const state& s, version_t head, entry_source& source);
 
-/// Whether cutting `w` can be served from the newest `count` entries alone, the oldest of which
-/// has version `oldest`, without asking the log; see `entry_source` implementations.
+/// The version of the oldest entry that can be seen, 0 = none; whatever lies before it may be
+/// trimmed. Reads about as many entries as the retention keeps.
+result<version_t> first_visible(const state& s, version_t head, entry_source& source);
+
+/// `invalid` with the field for a window that contradicts itself or asks for too much.
 result<void> check(const window& w);
 
 }  // namespace recalld::session

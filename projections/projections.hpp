@@ -25,9 +25,11 @@ enum column : std::size_t {
   stream, tenant, app, user, session, status, created_at, updated_at, closed_at, expires_at, version,
   entries, floor, metadata, forked_from
 };
-extern const table spec;        ///< One row for each session that can be read.
+extern const table spec;        ///< One row for each session that can be read: open or closed.
 /// Positions in `spec.indexes`.
 enum index : std::size_t { by_app, by_user, by_expiry };
+/// The part of `project` that sessions, their state and their contexts take.
+void project(const envelope& at, const session::fact& fact, std::vector<change>& out);
 }  // namespace sessions
 namespace session_state {
 enum column : std::size_t { stream, key, value };
@@ -36,6 +38,7 @@ extern const table spec;
 namespace scope_state {
 enum column : std::size_t { stream, key, value };
 extern const table spec;
+void project(const envelope& at, const scope::fact& fact, std::vector<change>& out);
 }  // namespace scope_state
 namespace contexts {
 enum column : std::size_t { stream, id, type, content, created_at, version };

@@ -1,0 +1,65 @@
+#include "projections/projections.hpp"
+
+#include <algorithm>
+
+namespace recalld::projections {
+
+namespace {
+
+/// The receipt of the command that a fact begins; first of all, since it may refuse the append.
+void project_receipt(const envelope& at, std::vector<change>& out) {
+  if (at.command.empty())
+    return;
+  // A fact that begins a command stands for all facts that follow from it here.
+  auto more = static_cast<std::int64_t>(std::max<std::uint32_t>(at.command_facts, 1)) - 1;
+  auto version = static_cast<std::int64_t>(at.version);
+  out.push_back(put_new{&receipts::spec,
+                        {static_cast<std::int64_t>(at.stream_no), at.command,
+                         static_cast<std::int64_t>(at.body_hash), version, version + more,
+                         static_cast<std::int64_t>(at.position) + more, at.time}});
+}
+
+}  // namespace
+
+std::span<const table* const> tables() {
+  static constexpr const table* all[] = {&sessions::spec, &session_state::spec, &contexts::spec,
+                                         &scope_state::spec, &receipts::spec};
+  return all;
+}
+
+const table* find_table(std::string_view name) {
+  auto all = tables();
+  auto found = std::find_if(all.begin(), all.end(), [&](auto* t) { return t->name == name; });
+  return found == all.end() ? nullptr : *found;
+}
+
+void project(const envelope& at, const any_fact& fact, std::vector<change>& out) {
+  project_receipt(at, out);
+  if (auto* f = std::get_if<session::fact>(&fact))
+    sessions::project(at, *f, out);
+  else
+    scope_state::project(at, std::get<scope::fact>(fact), out);
+}
+
+void project_blanked(const envelope& at, std::vector<change>& out) {
+  project_receipt(at, out);
+}
+
+namespace receipts {
+
+const table spec{
+  .name = "receipts",
+  .version = 1,
+  .columns = {{"stream", column_type::integer},
+              {"command"},
+              {"body_hash", column_type::integer},
+              {"first_version", column_type::integer},
+              {"last_version", column_type::integer},
+              {"position", column_type::integer},
+              {"time", column_type::integer}},
+  .key_columns = 2,
+};
+
+}  // namespace receipts
+
+}  // namespace recalld::projections
