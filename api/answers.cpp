@@ -126,6 +126,9 @@ std::vector<entry_outcome> outcomes_of(const std::vector<session::entry>& entrie
       else
         fresh.emplace_back(fact->id, r->at.version);
     }
+  std::map<std::string_view, version_t> before;
+  for (const auto& [key, version] : done.known)
+    before.emplace(fact_key::entry_id(key), version);
   std::vector<entry_outcome> outcomes;
   std::set<std::string_view> seen;
   std::size_t next_fresh = 0;
@@ -146,7 +149,7 @@ std::vector<entry_outcome> outcomes_of(const std::vector<session::entry>& entrie
       continue;
     }
     outcome.duplicate = true;
-    if (const auto known = done.known.find(fact_key::entry(entry.id)); known != done.known.end())
+    if (const auto known = before.find(entry.id); known != before.end())
       outcome.version = known->second;
   }
   return outcomes;

@@ -47,6 +47,8 @@ namespace fact_key {
 /// that was used before the session was deleted is free again in the next life. Entries of a fork's
 /// shared past have the same key in the stream that they lie in.
 std::string entry(version_t life, std::string_view entry_id);
+/// The entry's id out of such a key; empty when it is the key of something else.
+std::string_view entry_id(std::string_view key) noexcept;
 /// Common prefix of all items of one track; items sort by version behind it.
 std::string track_prefix(std::string_view track);
 std::string track_item(std::string_view track, version_t version);

@@ -268,6 +268,13 @@ std::string entry(version_t life, std::string_view entry_id) {
   return out;
 }
 
+std::string_view entry_id(std::string_view key) noexcept {
+  auto colon = key.find(':');
+  if (!key.starts_with('e') || colon == std::string_view::npos)
+    return {};
+  return key.substr(colon + 1);
+}
+
 std::string track_prefix(std::string_view track) {
   std::string out = "t";
   append_padded(out, static_cast<std::int64_t>(track.size()), 1);

@@ -16,8 +16,8 @@ void project(const envelope& at, const scope::fact& fact, std::vector<change>& o
   auto stream = static_cast<std::int64_t>(at.stream_no);
   for (const auto& key : changed->deleted)
     out.push_back(erase{&spec, {stream, key}});
-  for (const auto& [key, value] : changed->set)
-    out.push_back(put{&spec, {stream, key, value}});
+  for (const auto& [key, raw] : changed->set)
+    out.push_back(put{&spec, {stream, key, raw}});
 }
 
 }  // namespace recalld::projections::scope_state

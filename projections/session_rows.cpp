@@ -135,8 +135,8 @@ struct session_projection {
   void operator()(const session::state_changed& f) {
     for (const auto& key : f.deleted)
       out.push_back(erase{&session_state::spec, {stream, key}});
-    for (const auto& [key, value] : f.set)
-      out.push_back(put{&session_state::spec, {stream, key, value}});
+    for (const auto& [key, raw] : f.set)
+      out.push_back(put{&session_state::spec, {stream, key, raw}});
     touch(f.ttl_s);
   }
   void operator()(const session::context_added& f) {
@@ -181,8 +181,8 @@ void project_state(const envelope& at, const session::state& s, std::vector<chan
     return;
   auto stream = whole(at.stream_no);
   out.push_back(put{&sessions::spec, session_row(at, s)});
-  for (const auto& [key, value] : s.values)
-    out.push_back(put{&session_state::spec, {stream, key, value}});
+  for (const auto& [key, raw] : s.values)
+    out.push_back(put{&session_state::spec, {stream, key, raw}});
   for (const auto& [id, item] : s.contexts)
     out.push_back(put{&contexts::spec, {stream, id, item.type, item.content, item.created_at,
                                         whole(item.version)}});
