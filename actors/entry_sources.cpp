@@ -134,7 +134,7 @@ result<std::vector<recorded_entry>> log_source::forth(version_t after, std::size
   return out;
 }
 
-result<version_t> log_source::find_key(std::string_view key) {
+result<version_t> log_source::find(std::string_view key) {
   for (auto it = stretches_.rbegin(); it != stretches_.rend(); ++it) {
     auto found = log_->by_key(it->no, key);
     if (!found)
@@ -143,10 +143,6 @@ result<version_t> log_source::find_key(std::string_view key) {
       return (*found)->at.version;
   }
   return version_t{0};
-}
-
-result<version_t> log_source::find(std::string_view key) {
-  return find_key(key);
 }
 
 result<version_t> log_source::first_since(time_us_t t) {

@@ -38,8 +38,6 @@ public:
   result<std::vector<session::recorded_entry>> forth(version_t after, std::size_t limit) override;
   result<version_t> find(std::string_view key) override;
   result<version_t> first_since(time_us_t t) override;
-  /// The version of a fact by its key, in whichever stretch it lies; 0 = none.
-  result<version_t> find_key(std::string_view key);
 
 private:
   /// Versions above the previous stretch and up to `through` live in the stream `no`.

@@ -485,8 +485,8 @@ result<std::shared_ptr<live_call>> gateway_state::open(std::uint16_t protocol,
   const auto it = operations_.find(operation);
   if (it == operations_.end()) {
     std::vector<std::string_view> names;
-    for (const auto& [name, op] : operations_)
-      names.push_back(name);
+    for (const auto& each : operations_)
+      names.push_back(each.first);
     auto hint = nearest(operation, names);
     return fail_field("operation", "there is no operation \"" + operation + "\""
                                      + (hint.empty() ? "" : "; did you mean \"" + hint + "\"?"));

@@ -177,16 +177,20 @@ void node::stop() {
     return;
   p.stopped = true;
   auto& around = *p.around;
+  caf::scoped_actor self{p.system};
+  const auto unpublish = [&](const caf::io::middleman_actor& by, std::uint16_t port) {
+    self->request(by, 5s, caf::unpublish_atom::value, caf::actor_cast<caf::actor_addr>(p.gateway), port)
+      .receive([] {}, [](const caf::error&) {});  // A port that is closed already is closed.
+  };
   for (auto port : p.plain_ports)
-    caf::io::unpublish(p.gateway, port);
+    unpublish(p.system.middleman().actor_handle(), port);
   for (auto port : p.tls_ports)
-    caf::openssl::unpublish(p.gateway, port);
+    unpublish(p.system.openssl_manager().actor_handle(), port);
   around.ending = true;
   // What was accepted is answered; a disk that hangs does not hold up the end for ever.
   for (auto waited = 0ms; around.requests > 0 && waited < 10s; waited += 5ms)
     std::this_thread::sleep_for(5ms);
 
-  caf::scoped_actor self{p.system};
   const auto end = [&](const auto& handle) {
     self->send_exit(handle, caf::exit_reason::user_shutdown);
     self->wait_for(handle);

@@ -199,7 +199,7 @@ result<found_keys> reader_state::keys(const find_keys& wish) {
   if (!source)
     return fail(source.error());
   for (const auto& key : wish.keys) {
-    auto version = source->find_key(key);
+    auto version = source->find(key);
     if (!version)
       return fail(version.error());
     if (*version > 0)
@@ -285,34 +285,19 @@ result<found_trim> reader_state::trim(const find_trim& wish) {
   auto source = log_source::over(*log_, wish.view);
   if (!source)
     return fail(source.error());
-  // The first visible entry: whatever lies before it may go.
-  auto before = wish.view.version + 1;
-  version_t first_visible = 0;
-  for (bool more = true; more;) {
-    auto entries = source->back(before, chunk);
-    if (!entries)
-      return fail(entries.error());
-    more = entries->size() == chunk;
-    for (const auto& e : *entries) {
-      if (e.version <= state.floor || e.version < state.created_version
-          || !session::visible(state, e.fact)) {
-        more = false;
-        break;
-      }
-      first_visible = e.version;
-      before = e.version;
-    }
-  }
+  const auto first = session::first_visible(state, wish.view.version, *source);
+  if (!first)
+    return fail(first.error());
   found_trim out;
   const auto at = log_->find_stream(wish.view.stream);
   if (!at)
     return fail(at.error());
-  if (first_visible <= at->base + 1)
+  if (*first <= at->base + 1)
     return out;
-  auto then = wake_stream({wish.view.stream, first_visible - 1});
+  auto then = wake_stream({wish.view.stream, *first - 1});
   if (!then)
     return fail(then.error());
-  out.through = first_visible - 1;
+  out.through = *first - 1;
   out.at = std::move(then->state);
   return out;
 }
