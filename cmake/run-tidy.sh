@@ -10,6 +10,7 @@ tree=build/tidy
 only=${1:-}
 
 cmake --preset dev -B $tree -DRECALLD_PCH=OFF -DRECALLD_TESTS=OFF >/dev/null
-pattern="^$(pwd)/(events|projections|storage|actors|api|cli|bench|examples)/.*${only}"
+pattern="^$(pwd)/(?=.*(${only}))(events|projections|storage|actors|api|cli|bench|examples)/"
 runner=$(command -v run-clang-tidy || ls /usr/bin/run-clang-tidy-* 2>/dev/null | sort -V | tail -n 1)
-exec "$runner" -quiet -p $tree -j "$(nproc)" "$pattern"
+# GCC knows warnings that clang does not; what matters here are clang-tidy's own.
+exec "$runner" -quiet -extra-arg=-Wno-unknown-warning-option -extra-arg=-Wno-error -p $tree -j "$(nproc)" "$pattern"
