@@ -48,6 +48,13 @@ void add_session(json::object_writer& out, const session_key& key, const session
   if (const auto expires = s.expires_at(); expires != 0)
     out.str("expires_at", format_time(expires));
   out.num("entries_total", s.entries).raw("metadata", s.metadata.empty() ? "{}" : s.metadata);
+  if (s.forked_from) {
+    auto of = s.forked_from->stream.parts();
+    of.resize(4);
+    json::object_writer from;
+    from.str("app", of[1]).str("user", of[2]).str("session", of[3]);
+    out.raw("forked_from", std::move(from.num("version", s.forked_from->through)).done());
+  }
 }
 
 std::string merged_state(const session::state& s, const scope::state& app,
@@ -129,6 +136,9 @@ std::vector<entry_outcome> outcomes_of(const std::vector<session::entry>& entrie
   std::map<std::string_view, version_t> before;
   for (const auto& [key, version] : done.known)
     before.emplace(fact_key::entry_id(key), version);
+  std::map<std::string_view, version_t> known_under;
+  for (const auto& [key, version] : done.known)
+    known_under.emplace(fact_key::entry_id(key), version);
   std::vector<entry_outcome> outcomes;
   std::set<std::string_view> seen;
   std::size_t next_fresh = 0;

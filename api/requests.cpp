@@ -94,9 +94,9 @@ result<void> check_shape(std::string_view raw, shape must_be, std::string_view f
       return {};
     return fail_field(std::string(field), std::string("must be ") + what);
   };
-  // `null` says the same as leaving the member out.
+  // `null` says the same as leaving the member out; but an id that is left out is put in.
   if (is == kind::null)
-    return {};
+    return want(must_be != shape::id, "a text, or left out");
   switch (must_be) {
   case shape::id:
   case shape::word:
@@ -155,7 +155,8 @@ void follow(window_request& wanted, request_reader& in, std::string_view cursor)
     return;
   }
   auto& w = wanted.window;
-  const auto size = w.limit ? *w.limit : w.last.value_or(session::window_default);
+  const auto wish = w.limit ? *w.limit : w.last.value_or(session::window_default);
+  const auto size = std::max<std::uint64_t>(1, wish);
   w.last.reset();
   w.limit.reset();
   w.anchor.reset();
@@ -169,6 +170,22 @@ void follow(window_request& wanted, request_reader& in, std::string_view cursor)
     w.last = size;
     wanted.backwards = true;
   }
+}
+
+/// Gives a window the size that it has by default and an end to its bytes, so that no request makes
+/// the node answer without measure. Which entries it begins with stays the same.
+void bound(session::window& w) {
+  if (w.anchor)
+    return;
+  const bool newest = !w.limit && (w.last || w.max_bytes || (!w.after_version && !w.since));
+  if (!w.turn_aligned)
+    w.turn_aligned = w.last && !w.after_version && !w.before_version && !w.since && !w.max_bytes
+                  && !w.limit && w.roles.empty();
+  if (newest && !w.last && !w.max_bytes)
+    w.last = session::window_default;
+  if (!newest && !w.limit)
+    w.limit = session::window_entries_max;
+  w.max_bytes = std::min(w.max_bytes.value_or(answer_bytes_max), answer_bytes_max);
 }
 
 /// The first version of a page from which it goes on without a hole. A turn's user entry that was
@@ -527,8 +544,8 @@ window_request read_window(request_reader& in, std::string_view operation, const
   w.since = in.time("since");
   w.max_bytes = in.count("max_bytes", 1, any);
   w.anchor = in.optional_id("anchor");
-  w.before = in.count("before", 0, session::window_entries_max).value_or(0);
-  w.after = in.count("after", 0, session::window_entries_max).value_or(0);
+  w.before = in.count("before", 0, page_max).value_or(0);
+  w.after = in.count("after", 0, page_max).value_or(0);
   w.roles = in.strings("roles", 32);
   w.limit = in.count("limit", 1, session::window_entries_max);
   w.turn_aligned = in.flag("turn_aligned");
@@ -540,6 +557,7 @@ window_request read_window(request_reader& in, std::string_view operation, const
   if (in.wrong() == nullptr)
     if (auto good = session::check(w); !good)
       in.refuse(good.error());
+  bound(w);
   return wanted;
 }
 

@@ -82,6 +82,8 @@ inline constexpr time_us_t clock_skew_us_max = 5LL * 60 * 1'000'000;
 inline constexpr std::size_t keys_max = 10'000;
 /// Items of a track in one request.
 inline constexpr std::size_t track_items_max = 500;
+/// Bytes of entries in one answer; what is left is reached by cursor.
+inline constexpr std::uint64_t answer_bytes_max = 16ULL << 20;
 /// Entries or rows on one page.
 inline constexpr std::uint64_t page_max = 1'000;
 

@@ -96,7 +96,7 @@ constexpr auto list_request =
 constexpr auto list_answer = std::to_array<field>({
   {"sessions", field_type::array, true,
    "Newest update first, then id descending: `{app, user, session, version, status, created_at, "
-   "updated_at, closed_at, expires_at, entries_total, metadata}`."},
+   "updated_at, closed_at, expires_at, entries_total, metadata, forked_from}`."},
   {"next_cursor", field_type::string, false, "To the next page, when there is one."},
 });
 
@@ -320,6 +320,8 @@ std::string session_json(const projections::row& row) {
   out.num("entries_total", number_of(row, rows::entries).value_or(0));
   const auto metadata = text_of(row, rows::metadata);
   out.raw("metadata", metadata.empty() ? "{}" : metadata);
+  if (const auto from = text_of(row, rows::forked_from); !from.empty())
+    out.raw("forked_from", from);
   return std::move(out).done();
 }
 
