@@ -14,6 +14,8 @@ namespace {
 
 constexpr auto tick_every = 250ms;
 constexpr std::uint64_t ticks_per_second = 4;
+// What the hot cache loses at most when the process is killed: snapshots of so many seconds.
+constexpr std::uint64_t flush_every_s = 5;
 constexpr std::size_t expire_at_once = 500;
 
 }  // namespace
@@ -31,6 +33,8 @@ void timers_state::tick() {
     self_->send(around_->directory, tick_atom::value);
     expire_sessions();
   }
+  if (ticks_ % (flush_every_s * ticks_per_second) == 0 && around_->cache)
+    around_->cache->flush_soon();
   self_->delayed_send(self_, tick_every, tick_atom::value);
 }
 
