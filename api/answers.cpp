@@ -181,4 +181,4 @@ std::string outcomes_json(const std::vector<entry_outcome>& outcomes) {
   return std::move(all).done();
 }
 
-} // namespace recalld::api
+}  // namespace recalld::api

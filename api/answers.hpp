@@ -69,12 +69,12 @@ std::optional<Fact> fact_as(const recorded& r) {
 /// What became of each entry of an append, in the order of the request.
 struct entry_outcome {
   std::string id;
-  version_t version = 0;  ///< 0 = not known (or not stored: `partial`).
-  bool duplicate = false; ///< An entry with this id was there before.
-  bool partial = false;   ///< A streaming piece: not stored.
+  version_t version = 0;   ///< 0 = not known (or not stored: `partial`).
+  bool duplicate = false;  ///< An entry with this id was there before.
+  bool partial = false;    ///< A streaming piece: not stored.
 };
 std::vector<entry_outcome> outcomes_of(const std::vector<session::entry>& entries,
                                        const actors::committed& done);
 std::string outcomes_json(const std::vector<entry_outcome>& outcomes);
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -52,7 +52,7 @@ std::string render_catalogue() {
   return std::move(all).done();
 }
 
-} // namespace
+}  // namespace
 
 std::span<const operation> catalogue() {
   static const std::vector<operation> all = all_families();
@@ -74,23 +74,23 @@ const std::string& catalogue_json() {
 
 std::string_view to_string(actors::field_type type) noexcept {
   switch (type) {
-  case actors::field_type::string: return "string";
-  case actors::field_type::integer: return "integer";
-  case actors::field_type::boolean: return "boolean";
-  case actors::field_type::object: return "object";
-  case actors::field_type::array: return "array";
-  case actors::field_type::any: return "any";
+    case actors::field_type::string: return "string";
+    case actors::field_type::integer: return "integer";
+    case actors::field_type::boolean: return "boolean";
+    case actors::field_type::object: return "object";
+    case actors::field_type::array: return "array";
+    case actors::field_type::any: return "any";
   }
   return "any";
 }
 
 std::string_view to_string(actors::right right) noexcept {
   switch (right) {
-  case actors::right::read: return "read";
-  case actors::right::write: return "write";
-  case actors::right::admin: return "admin";
+    case actors::right::read: return "read";
+    case actors::right::write: return "write";
+    case actors::right::admin: return "admin";
   }
   return "admin";
 }
 
-} // namespace recalld::api
+}  // namespace recalld::api

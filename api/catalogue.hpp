@@ -23,4 +23,4 @@ const std::string& catalogue_json();
 std::string_view to_string(actors::field_type type) noexcept;
 std::string_view to_string(actors::right right) noexcept;
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -62,7 +62,7 @@ bool set_name(X509* certificate, const std::string& common_name) {
     return X509_NAME_add_entry_by_txt(name, part, MBSTRING_UTF8,
                                       reinterpret_cast<const unsigned char*>(value.data()),
                                       static_cast<int>(value.size()), -1, 0)
-        == 1;
+           == 1;
   };
   return add("O", "Recalld") && add("CN", common_name);
 }
@@ -70,7 +70,7 @@ bool set_name(X509* certificate, const std::string& common_name) {
 bool set_serial(X509* certificate) {
   const number_ptr number{BN_new()};
   return number && BN_rand(number.get(), 127, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) == 1
-      && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)) != nullptr;
+         && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)) != nullptr;
 }
 
 /// Makes a key and its certificate, signed by `issuer`, or by itself when there is none.
@@ -105,16 +105,16 @@ result<identity> issue(const std::string& common_name, const identity* issuer,
 bool is_address(const std::string& name) {
   unsigned char bytes[sizeof(in6_addr)];
   return inet_pton(AF_INET, name.c_str(), bytes) == 1
-      || inet_pton(AF_INET6, name.c_str(), bytes) == 1;
+         || inet_pton(AF_INET6, name.c_str(), bytes) == 1;
 }
 
 result<void> check_name(const std::string& name) {
   if (is_address(name))
     return {};
   const bool good = !name.empty() && name.size() <= 253
-                 && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                           "0123456789-._*")
-                      == std::string::npos;
+                    && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                              "0123456789-._*")
+                         == std::string::npos;
   if (!good)
     return fail_field("names", '"' + name + "\" is no host name and no address");
   return {};
@@ -188,7 +188,7 @@ result<void> write_identity(const identity& who, const fs::path& certificate, co
   return write_new(certificate, *open, everybody_reads);
 }
 
-} // namespace
+}  // namespace
 
 certificate_paths paths_in(const fs::path& directory) {
   return {directory / "ca.pem",   directory / "ca.key",     directory / "node.pem",
@@ -247,4 +247,4 @@ result<certificate_paths> init_certificates(const fs::path& directory,
   return paths;
 }
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -13,11 +13,11 @@ namespace recalld::api {
 
 /// Where `init_certificates` puts things.
 struct certificate_paths {
-  std::filesystem::path ca;     ///< `ca.pem`: goes to every node and client.
-  std::filesystem::path ca_key; ///< `ca.key`: stays with who issues certificates.
-  std::filesystem::path node;   ///< `node.pem`, `node.key`: may serve and may call.
+  std::filesystem::path ca;      ///< `ca.pem`: goes to every node and client.
+  std::filesystem::path ca_key;  ///< `ca.key`: stays with who issues certificates.
+  std::filesystem::path node;    ///< `node.pem`, `node.key`: may serve and may call.
   std::filesystem::path node_key;
-  std::filesystem::path client; ///< `client.pem`, `client.key`: may call only.
+  std::filesystem::path client;  ///< `client.pem`, `client.key`: may call only.
   std::filesystem::path client_key;
 };
 certificate_paths paths_in(const std::filesystem::path& directory);
@@ -36,4 +36,4 @@ result<certificate_paths> init_certificates(const std::filesystem::path& directo
                                             const std::vector<std::string>& names = {},
                                             certificate_lifetimes lifetimes = {});
 
-} // namespace recalld::api
+}  // namespace recalld::api

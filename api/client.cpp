@@ -217,7 +217,7 @@ void end_actors(caf::actor_system& system, const std::vector<caf::actor>& actors
     self->wait_for(each);
 }
 
-} // namespace
+}  // namespace
 
 // -- watch --
 
@@ -243,8 +243,8 @@ std::string watch::cursor() const {
 
 struct client::lanes {
   caf::actor_system& system;
-  actors::gateway_handle gateway;      ///< Of this process, or null.
-  std::optional<api::endpoint> remote; ///< Of another process.
+  actors::gateway_handle gateway;       ///< Of this process, or null.
+  std::optional<api::endpoint> remote;  ///< Of another process.
   std::vector<caf::actor> couriers{};
   std::shared_ptr<std::atomic<std::size_t>> in_flight =
     std::make_shared<std::atomic<std::size_t>>(0);
@@ -388,7 +388,7 @@ result<recalld::watch> client::watch(watch_request what,
   std::unique_ptr<watch::running> running{
     new watch::running{lanes_->system, std::move(shared), std::move(actor)}};
   if (begun.wait_for(std::chrono::seconds(10)) != std::future_status::ready) {
-    running.reset(); // Ends the actor, which tells `begun` if nobody did.
+    running.reset();  // Ends the actor, which tells `begun` if nobody did.
     begun.wait();
     return fail(errc::unavailable, "the watch did not begin within 10 s");
   }
@@ -397,4 +397,4 @@ result<recalld::watch> client::watch(watch_request what,
   return recalld::watch(std::move(running));
 }
 
-} // namespace recalld
+}  // namespace recalld

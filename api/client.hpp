@@ -37,7 +37,7 @@ struct call_options {
   std::string command_id = {};
   /// The stream must be at this version; another one is a `conflict`.
   std::optional<version_t> expected_version = {};
-  std::string tenant = {}; ///< Empty: `default`.
+  std::string tenant = {};  ///< Empty: `default`.
 };
 
 /// Where a session lives.
@@ -50,42 +50,42 @@ struct session_address {
 /// What every write answers.
 struct written {
   version_t version = 0;
-  position_t position = 0; ///< 0 = nothing had to be recorded.
+  position_t position = 0;  ///< 0 = nothing had to be recorded.
   time_us_t recorded_at = 0;
-  bool duplicate = false; ///< The command was executed before; this is its first answer.
+  bool duplicate = false;  ///< The command was executed before; this is its first answer.
 };
 
 struct created_session : written {
   std::string session;
-  bool created = false; ///< False: it existed and was left untouched.
+  bool created = false;  ///< False: it existed and was left untouched.
 };
 
 struct appended_entry {
   std::string id;
-  version_t version = 0;  ///< 0 = not stored (partial), or forgotten since.
-  bool duplicate = false; ///< An entry with this id was there before.
+  version_t version = 0;   ///< 0 = not stored (partial), or forgotten since.
+  bool duplicate = false;  ///< An entry with this id was there before.
 };
 struct appended_entries : written {
   std::vector<appended_entry> entries;
-  std::string state; ///< JSON: the keys of this request as it sees them, `temp:` included.
+  std::string state;  ///< JSON: the keys of this request as it sees them, `temp:` included.
 };
 
 struct read_entry {
   version_t version = 0;
   position_t position = 0;
   time_us_t recorded_at = 0;
-  std::string entry; ///< JSON, as it was appended.
+  std::string entry;  ///< JSON, as it was appended.
 };
 struct read_session {
   version_t version = 0;
   std::string status;
   time_us_t created_at = 0;
   time_us_t updated_at = 0;
-  std::string metadata; ///< JSON object.
-  std::string state;    ///< JSON object; application and user keys carry their prefix.
+  std::string metadata;  ///< JSON object.
+  std::string state;     ///< JSON object; application and user keys carry their prefix.
   std::vector<read_entry> entries;
-  std::string next_cursor;     ///< To newer entries; empty = none.
-  std::string previous_cursor; ///< To older entries; empty = none.
+  std::string next_cursor;      ///< To newer entries; empty = none.
+  std::string previous_cursor;  ///< To older entries; empty = none.
 };
 
 struct listed_session {
@@ -95,11 +95,11 @@ struct listed_session {
   time_us_t created_at = 0;
   time_us_t updated_at = 0;
   std::uint64_t entries_total = 0;
-  std::string metadata; ///< JSON object.
+  std::string metadata;  ///< JSON object.
 };
 struct session_page {
   std::vector<listed_session> sessions;
-  std::string next_cursor; ///< Empty: this was the last page.
+  std::string next_cursor;  ///< Empty: this was the last page.
 };
 
 /// What to watch. Parts narrow the one before them: `user` needs `app`, `session` needs `user`.
@@ -107,15 +107,15 @@ struct watch_request {
   std::string app = {};
   std::string user = {};
   std::string session = {};
-  std::string kind = {};     ///< `session` or `scope`; empty: both.
-  std::string after = {};    ///< A cursor of an earlier batch; empty: from now on.
-  bool from_start = false;   ///< Begin with the first fact of the log.
-  std::string tenant = {};   ///< Empty: `default`.
-  std::uint32_t credit = 64; ///< Batches that may be on their way unseen.
+  std::string kind = {};      ///< `session` or `scope`; empty: both.
+  std::string after = {};     ///< A cursor of an earlier batch; empty: from now on.
+  bool from_start = false;    ///< Begin with the first fact of the log.
+  std::string tenant = {};    ///< Empty: `default`.
+  std::uint32_t credit = 64;  ///< Batches that may be on their way unseen.
 };
 struct watch_batch {
-  std::string cursor; ///< Where to go on after this batch.
-  std::string facts;  ///< JSON array of `{position, stream, version, type, recorded_at, payload}`.
+  std::string cursor;  ///< Where to go on after this batch.
+  std::string facts;   ///< JSON array of `{position, stream, version, type, recorded_at, payload}`.
 };
 
 /// A watch that goes on until this object is gone. Every fact comes at least once and in order,
@@ -202,4 +202,4 @@ private:
   std::unique_ptr<lanes> lanes_;
 };
 
-} // namespace recalld
+}  // namespace recalld

@@ -125,8 +125,8 @@ constexpr operation operations[] = {
    written_fields, remove},
 };
 
-} // namespace
+}  // namespace
 
 std::span<const operation> context_operations() { return operations; }
 
-} // namespace recalld::api
+}  // namespace recalld::api

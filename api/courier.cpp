@@ -17,10 +17,10 @@ constexpr auto grain = 2ms;
 
 bool may_succeed_later(errc code) {
   return code == errc::unavailable || code == errc::overloaded || code == errc::outcome_unknown
-      || code == errc::fenced;
+         || code == errc::fenced;
 }
 
-} // namespace
+}  // namespace
 
 // -- outgoing --
 
@@ -226,4 +226,4 @@ void courier::give_up(entries::iterator it, const error& last) {
   call->give_up(last);
 }
 
-} // namespace recalld::api
+}  // namespace recalld::api

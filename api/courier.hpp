@@ -20,7 +20,7 @@ namespace recalld::api {
 
 /// How a courier repeats.
 struct patience {
-  std::chrono::milliseconds attempt{3'000}; ///< No answer for so long: send again.
+  std::chrono::milliseconds attempt{3'000};  ///< No answer for so long: send again.
   std::chrono::milliseconds pause_min{20};
   std::chrono::milliseconds pause_max{2'000};
   std::uint32_t attempts_max = 10;
@@ -79,7 +79,7 @@ private:
   struct entry {
     outgoing_ptr call;
     time_point deadline;
-    time_point wake; ///< When to look at it again.
+    time_point wake;  ///< When to look at it again.
     phase at = phase::waiting;
   };
   using entries = std::unordered_map<std::uint64_t, entry>;
@@ -106,6 +106,6 @@ private:
   error unreachable_{errc::unavailable, "there is no connection to a node yet"};
 };
 
-} // namespace recalld::api
+}  // namespace recalld::api
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::api::post)

@@ -98,7 +98,7 @@ std::optional<std::vector<cursor_part>> read_parts(std::string_view in) {
   return place;
 }
 
-} // namespace
+}  // namespace
 
 std::string list_name(std::initializer_list<std::string_view> parts) {
   std::string name;
@@ -149,4 +149,4 @@ result<std::vector<cursor_part>> read_cursor(std::string_view cursor, std::strin
   return std::move(*place);
 }
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -27,4 +27,4 @@ std::string write_cursor(std::string_view list, std::span<const cursor_part> pla
 result<std::vector<cursor_part>> read_cursor(std::string_view cursor, std::string_view list,
                                              std::string_view field);
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -12,12 +12,12 @@ namespace recalld::api {
 
 using call_ptr = std::shared_ptr<actors::call>;
 
-std::span<const actors::operation> session_operations();    ///< Writes to a session, list, fork.
-std::span<const actors::operation> transcript_operations(); ///< Reads of one session's entries.
+std::span<const actors::operation> session_operations();     ///< Writes to a session, list, fork.
+std::span<const actors::operation> transcript_operations();  ///< Reads of one session's entries.
 std::span<const actors::operation> context_operations();
 std::span<const actors::operation> track_operations();
-std::span<const actors::operation> scope_operations(); ///< `app.*` and `user.*`.
-std::span<const actors::operation> node_operations();  ///< `node.*` and `catalogue.list`.
+std::span<const actors::operation> scope_operations();  ///< `app.*` and `user.*`.
+std::span<const actors::operation> node_operations();   ///< `node.*` and `catalogue.list`.
 
 // -- fields that many operations share --
 
@@ -59,4 +59,4 @@ inline constexpr auto written_fields = std::to_array<field>({
    "The command id was executed before: this is the first execution's answer."},
 });
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -15,4 +15,4 @@ struct freed_by {
 template <class T, auto Free>
 using owned = std::unique_ptr<T, freed_by<Free>>;
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -25,7 +25,7 @@ error unreachable(const endpoint& to, const std::string& why) {
           static_cast<std::uint32_t>(pause_max.count())};
 }
 
-} // namespace
+}  // namespace
 
 std::chrono::milliseconds jittered(std::chrono::milliseconds span) {
   thread_local std::minstd_rand random{std::random_device{}()};
@@ -94,4 +94,4 @@ void line::again(const error& why) {
   owner_->delayed_send(owner_, jittered(pause_), caf::connect_atom::value);
 }
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -62,4 +62,4 @@ private:
 /// A little more or less than `span`, so that many who wait do not come back together.
 std::chrono::milliseconds jittered(std::chrono::milliseconds span);
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -75,8 +75,8 @@ constexpr operation operations[] = {
    list},
 };
 
-} // namespace
+}  // namespace
 
 std::span<const operation> node_operations() { return operations; }
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -98,29 +98,29 @@ result<void> check_shape(std::string_view raw, shape must_be, std::string_view f
   if (is == kind::null)
     return want(must_be != shape::id, "a text, or left out");
   switch (must_be) {
-  case shape::id:
-  case shape::word:
-  case shape::string: {
-    const auto value = json::as_string(raw, field);
-    if (!value)
-      return fail(value.error());
-    if (must_be == shape::id)
-      return check_id(*value, field);
-    if (must_be == shape::word)
-      return check_word(*value, field);
-    if (value->size() > id_bytes_max)
-      return fail_field(std::string(field), "at most " + std::to_string(id_bytes_max) + " bytes");
-    return {};
-  }
-  case shape::content:
-    return want(is == kind::string || is == kind::array || is == kind::object,
-                "a text, an array or an object");
-  case shape::flag: return want(is == kind::boolean, "true or false");
-  case shape::time: return check_time(raw, field, now);
-  case shape::array: return want(is == kind::array, "an array");
-  case shape::object: return want(is == kind::object, "an object");
-  case shape::array_or_object:
-    return want(is == kind::array || is == kind::object, "an array or an object");
+    case shape::id:
+    case shape::word:
+    case shape::string: {
+      const auto value = json::as_string(raw, field);
+      if (!value)
+        return fail(value.error());
+      if (must_be == shape::id)
+        return check_id(*value, field);
+      if (must_be == shape::word)
+        return check_word(*value, field);
+      if (value->size() > id_bytes_max)
+        return fail_field(std::string(field), "at most " + std::to_string(id_bytes_max) + " bytes");
+      return {};
+    }
+    case shape::content:
+      return want(is == kind::string || is == kind::array || is == kind::object,
+                  "a text, an array or an object");
+    case shape::flag: return want(is == kind::boolean, "true or false");
+    case shape::time: return check_time(raw, field, now);
+    case shape::array: return want(is == kind::array, "an array");
+    case shape::object: return want(is == kind::object, "an object");
+    case shape::array_or_object:
+      return want(is == kind::array || is == kind::object, "an array or an object");
   }
   return {};
 }
@@ -180,7 +180,7 @@ void bound(session::window& w) {
   const bool newest = !w.limit && (w.last || w.max_bytes || (!w.after_version && !w.since));
   if (!w.turn_aligned)
     w.turn_aligned = w.last && !w.after_version && !w.before_version && !w.since && !w.max_bytes
-                  && !w.limit && w.roles.empty();
+                     && !w.limit && w.roles.empty();
   if (newest && !w.last && !w.max_bytes)
     w.last = session::window_default;
   if (!newest && !w.limit)
@@ -197,7 +197,7 @@ version_t unbroken_from(const window_request& wanted, const session::page& page)
   return e[0].version;
 }
 
-} // namespace
+}  // namespace
 
 // -- request_reader --
 
@@ -600,4 +600,4 @@ std::vector<std::string> read_track_items(request_reader& in) {
   return items;
 }
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -120,20 +120,20 @@ retention read_retention(request_reader& in);
 /// Which entries are wanted, and the list that cursors of the answer belong to.
 struct window_request {
   session::window window;
-  std::string list;       ///< See `list_name`.
-  bool backwards = false; ///< The cursor that was given leads to older entries.
+  std::string list;        ///< See `list_name`.
+  bool backwards = false;  ///< The cursor that was given leads to older entries.
 };
 /// `operation` and `key` name the list. The members are those of `window_fields`.
 window_request read_window(request_reader& in, std::string_view operation, const session_key& key);
 
 /// Cursors to the neighbours of a page; empty where there is nothing.
 struct page_cursors {
-  std::string next;     ///< To newer entries.
-  std::string previous; ///< To older entries.
+  std::string next;      ///< To newer entries.
+  std::string previous;  ///< To older entries.
 };
 page_cursors cursors_of(const window_request& wanted, const session::page& page);
 
 /// Items of a track in `items` (an array) or `item`, minified.
 std::vector<std::string> read_track_items(request_reader& in);
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -185,8 +185,8 @@ constexpr operation operations[] = {
    false, user_get, get_answer, get_state<user>},
 };
 
-} // namespace
+}  // namespace
 
 std::span<const operation> scope_operations() { return operations; }
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -364,7 +364,7 @@ void list(call_ptr call) {
   if (user)
     query.equals.emplace_back(*user);
   query.descending = true;
-  query.limit = limit + 1; // One more tells whether there is another page.
+  query.limit = limit + 1;  // One more tells whether there is another page.
   query.where = {{rows::expires_at, call->now() + 1, std::nullopt, true}};
   const auto name =
     list_name({"session.list", call->tenant(), app, user ? "user" : "", user.value_or("")});
@@ -425,8 +425,8 @@ constexpr operation operations[] = {
    "GET", "/v1/apps/{app}/sessions", true, list_request, list_answer, list},
 };
 
-} // namespace
+}  // namespace
 
 std::span<const operation> session_operations() { return operations; }
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -55,4 +55,4 @@ void choose_session_id(const call_ptr& call, const session_key& key,
                   call->on<actors::committed>(use));
 }
 
-} // namespace recalld::api
+}  // namespace recalld::api

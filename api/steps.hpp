@@ -42,4 +42,4 @@ void view_session(const call_ptr& call, const session_key& key, bool entries,
 void choose_session_id(const call_ptr& call, const session_key& key,
                        std::optional<std::string> wanted, std::function<void(std::string)> then);
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -94,7 +94,7 @@ result<void> check_signed_by(X509* certificate, X509* authority, const tls_files
   return {};
 }
 
-} // namespace
+}  // namespace
 
 tls_files node_files(const fs::path& directory) {
   const auto paths = paths_in(directory);
@@ -146,4 +146,4 @@ result<void> system_config::use_tls(const tls_files& files) {
 
 void system_config::use_plain_network() { load<caf::io::middleman>(); }
 
-} // namespace recalld::api
+}  // namespace recalld::api

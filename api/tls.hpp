@@ -40,4 +40,4 @@ public:
   void use_plain_network();
 };
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -141,8 +141,8 @@ constexpr operation operations[] = {
    path, false, list_request, list_answer, list},
 };
 
-} // namespace
+}  // namespace
 
 std::span<const operation> track_operations() { return operations; }
 
-} // namespace recalld::api
+}  // namespace recalld::api

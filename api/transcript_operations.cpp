@@ -184,8 +184,8 @@ constexpr operation operations[] = {
    messages},
 };
 
-} // namespace
+}  // namespace
 
 std::span<const operation> transcript_operations() { return operations; }
 
-} // namespace recalld::api
+}  // namespace recalld::api

@@ -51,7 +51,7 @@ bool may_succeed_later(errc code) {
   return code == errc::unavailable || code == errc::overloaded || code == errc::fenced;
 }
 
-} // namespace
+}  // namespace
 
 watcher::watcher(caf::actor_config& config, actors::gateway_handle gateway,
                  std::shared_ptr<watch_state> s)
@@ -167,4 +167,4 @@ std::string watcher::cursor() const {
   return shared_->cursor;
 }
 
-} // namespace recalld::api
+}  // namespace recalld::api

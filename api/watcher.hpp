@@ -23,7 +23,7 @@ struct watch_state {
   std::function<void(result<void>)> begun;
 
   mutable std::mutex lock;
-  std::string cursor; ///< Behind the last batch that was handed over; under `lock`.
+  std::string cursor;  ///< Behind the last batch that was handed over; under `lock`.
 };
 
 /// Follows a gateway's log for one watch: renews credits, begins again behind its cursor when the
@@ -48,10 +48,10 @@ private:
 
   line line_;
   std::shared_ptr<watch_state> shared_;
-  std::string id_; ///< Of the watch at the gateway; empty while there is none.
-  std::vector<std::pair<std::string, std::string>> early_; ///< Came before the answer with the id.
+  std::string id_;  ///< Of the watch at the gateway; empty while there is none.
+  std::vector<std::pair<std::string, std::string>> early_;  ///< Came before the answer with the id.
   bool asking_ = false;
-  std::uint32_t used_ = 0; ///< Credits used since they were last renewed.
+  std::uint32_t used_ = 0;  ///< Credits used since they were last renewed.
 };
 
-} // namespace recalld::api
+}  // namespace recalld::api
