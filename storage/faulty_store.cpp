@@ -162,9 +162,8 @@ public:
                                              std::size_t limit) override {
     return read([&] { return inner_->stream_forth(stream, after, limit); });
   }
-  result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key,
-                                         version_t through) override {
-    return read([&] { return inner_->by_key(stream, key, through); });
+  result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key) override {
+    return read([&] { return inner_->by_key(stream, key); });
   }
   result<std::vector<recorded>> by_key_prefix(stream_no_t stream, std::string_view prefix,
                                               std::string_view after, std::size_t limit) override {

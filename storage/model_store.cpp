@@ -30,7 +30,7 @@ void model_log::note(const recorded& fact) {
   if (!fact.blanked) {
     s.lanes[static_cast<std::size_t>(fact.lane)].emplace(fact.at.version, fact.at.position);
     if (!fact.key.empty())
-      s.keys[fact.key].insert(fact.at.version);
+      s.keys.emplace(fact.key, fact.at.version);
   }
   if (fact.at.version >= s.at.head) {
     s.at.head = fact.at.version;
@@ -242,7 +242,7 @@ private:
     p.outcome.parts.push_back(done);
   }
 
-  /// A key is taken by a fact of the unit itself or by one above the stream's base.
+  /// A key is taken by a fact of the unit itself or by one in the log.
   bool key_taken(const plan& p, const planned& target, const recorded& fact) {
     if (fact.key.empty())
       return false;
@@ -251,10 +251,7 @@ private:
         return true;
     if (target.fresh)
       return false;
-    const auto& keys = log().streams[fact.at.stream_no - 1].keys;
-    const auto found = keys.find(fact.key);
-    return found != keys.end() && !found->second.empty()
-           && *found->second.rbegin() > target.stream.at.base;
+    return log().streams[fact.at.stream_no - 1].keys.contains(fact.key);
   }
 
   unit_outcome append(const append_unit& unit) {
@@ -319,8 +316,7 @@ private:
       }
       if (may_blank) {
         s.lanes[static_cast<std::size_t>(fact.lane)].erase(at->first);
-        if (!fact.key.empty())
-          s.keys[fact.key].erase(at->first);
+        s.keys.erase(fact.key);
         fact.blanked = true;
         fact.key.clear();
         fact.payload = {};
@@ -398,14 +394,12 @@ public:
     });
   }
 
-  result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key,
-                                         version_t through) override {
+  result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key) override {
     return look([&](const model_log& log) {
       std::optional<recorded> out;
       if (const auto* s = known(log, stream))
         if (const auto found = s->keys.find(key); found != s->keys.end())
-          if (auto at = found->second.upper_bound(through); at != found->second.begin())
-            out = log.facts[s->all.at(*--at) - 1];
+          out = log.facts[s->all.at(found->second) - 1];
       return result<std::optional<recorded>>(std::move(out));
     });
   }
@@ -417,8 +411,7 @@ public:
       if (const auto* s = known(log, stream)) {
         for (auto at = s->keys.upper_bound(std::max(prefix, after));
              at != s->keys.end() && at->first.starts_with(prefix) && out.size() < limit; ++at)
-          if (!at->second.empty())
-            out.push_back(*log.facts[s->all.at(*at->second.rbegin()) - 1]);
+          out.push_back(*log.facts[s->all.at(at->second) - 1]);
       }
       return result<std::vector<recorded>>(std::move(out));
     });

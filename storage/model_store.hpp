@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
@@ -26,7 +25,7 @@ struct model_log {
     std::map<version_t, position_t> lanes[lane_count];
     std::map<version_t, position_t> all;
     /// Versions of the whole facts with a key.
-    std::map<std::string, std::set<version_t>, std::less<>> keys;
+    std::map<std::string, version_t, std::less<>> keys;
     /// Facts of other streams that it reads: up to which version.
     std::map<stream_no_t, version_t> borrows;
   };

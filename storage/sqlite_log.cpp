@@ -2,8 +2,6 @@
 
 #include "storage/sqlite_schema.hpp"
 
-#include <cstdio>
-
 namespace recalld::storage::sqlite {
 
 std::string_view read_fact(const statement& s, const stream_id& stream, recorded& out) {
@@ -29,12 +27,6 @@ std::string_view read_fact(const statement& s, const stream_id& stream, recorded
     refuse(errc::corrupt, "the fact at position " + std::to_string(out.at.position)
                             + " is not what was written");
   return payload;
-}
-
-std::string retired_key(std::string_view key, version_t version) {
-  char digits[17];
-  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(version));
-  return std::string(key) + '\0' + digits;
 }
 
 stream_finder::stream_finder(const connection& db)

@@ -27,9 +27,6 @@ constexpr lane lane_of(int stored) noexcept {
 /// Throws `corrupt` when the row's sum is wrong. The payload's bytes are valid until the next step.
 std::string_view read_fact(const statement& s, const stream_id& stream, recorded& out);
 
-/// Keys that were taken over by a later life of their stream.
-std::string retired_key(std::string_view key, version_t version);
-
 /// A row of `streams` with where the stream stands.
 struct stream_row {
   stream_position at;

@@ -90,8 +90,6 @@ reader::reader(connection db)
     lane_forth_(
       db_.prepare(select("stream = ? AND lane = ? AND version > ? ORDER BY version LIMIT ?"))),
     by_key_(db_.prepare(select("stream = ? AND key = ?"))),
-    by_retired_(db_.prepare(
-      select("stream = ? AND key > ? AND key < ? AND version <= ? ORDER BY key DESC LIMIT 1"))),
     prefix_(db_.prepare(select("stream = ? AND key > ? AND key < ? ORDER BY key LIMIT ?"))),
     since_(db_.prepare("SELECT version, time FROM log WHERE stream = ? AND lane = ? "
                        "AND version >= ? ORDER BY version LIMIT 1")),
@@ -194,20 +192,11 @@ result<std::vector<recorded>> reader::stream_forth(stream_no_t stream, version_t
   });
 }
 
-result<std::optional<recorded>> reader::by_key(stream_no_t stream, std::string_view key,
-                                               version_t through) {
+result<std::optional<recorded>> reader::by_key(stream_no_t stream, std::string_view key) {
   return guarded([&]() -> result<std::optional<recorded>> {
     const view now(*this);
     by_key_.integer(1, stream).blob(2, key);
     auto found = facts(by_key_, stream);
-    if (!found.empty() && found.front().at.version > through) {
-      const auto from = std::string(key) + '\0';
-      const auto to = std::string(key) + '\1';
-      by_retired_.integer(1, stream).blob(2, from).blob(3, to).integer(4, bounded(through));
-      found = facts(by_retired_, stream);
-      for (auto& fact : found)
-        fact.key = key;
-    }
     if (found.empty())
       return std::optional<recorded>{};
     return std::optional<recorded>(std::move(found.front()));

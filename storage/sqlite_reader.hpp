@@ -27,8 +27,7 @@ public:
                                            std::size_t limit) override;
   result<std::vector<recorded>> stream_forth(stream_no_t stream, version_t after,
                                              std::size_t limit) override;
-  result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key,
-                                         version_t through) override;
+  result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key) override;
   result<std::vector<recorded>> by_key_prefix(stream_no_t stream, std::string_view prefix,
                                               std::string_view after, std::size_t limit) override;
   result<version_t> first_since(stream_no_t stream, lane l, time_us_t t) override;
@@ -51,7 +50,7 @@ private:
   row_finder rows_;
   std::unordered_map<stream_no_t, stream_id> names_;
   bool frozen_ = false;
-  statement begin_, end_, lane_back_, lane_forth_, by_key_, by_retired_, prefix_,
+  statement begin_, end_, lane_back_, lane_forth_, by_key_, prefix_,
     since_, ends_, head_, scan_, blank_at_, based_, table_version_;
 };
 

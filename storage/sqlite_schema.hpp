@@ -27,8 +27,6 @@
 ///                             and command_facts are null without a command; body_hash is the
 ///                             unsigned number's bits. Blanked: payload and key are null and `lane`
 ///                             is -1 - lane, which takes the fact out of its lane's index range.
-///                             A key that a later life of the stream used again while a fork still
-///                             needs the old fact becomes key || x'00' || 16 hex digits of version.
 ///                             sum: lower 32 bits of the checksum of all other columns but key
 ///                             and position, see `row_sum`
 ///   blanks(first, last)       positions whose facts are gone; ranges neither touch nor overlap

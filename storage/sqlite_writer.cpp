@@ -58,11 +58,6 @@ struct writer::unit_work {
     projections::row row;
   };
   std::vector<receipt> receipts;  ///< Written by `put_new`.
-  struct retired {
-    position_t position;
-    std::string key;
-  };
-  std::vector<retired> retired_keys;
   position_t head = 0;        ///< Before the unit.
   position_t next = 0;        ///< Position of the next fact.
   stream_no_t next_stream = 0;
@@ -71,7 +66,6 @@ struct writer::unit_work {
     streams.clear();
     changes.clear();
     receipts.clear();
-    retired_keys.clear();
   }
 };
 
@@ -95,9 +89,7 @@ writer::writer(connection db, const sqlite_options& options)
     insert_fact_(db_.prepare(std::string("INSERT INTO log(") + log_columns
                              + ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING")),
     insert_stream_(db_.prepare("INSERT INTO streams(no, shard, id) VALUES(?, 0, ?)")),
-    fact_by_key_(
-      db_.prepare("SELECT position, version FROM log WHERE stream = ? AND key = ?")),
-    set_key_(db_.prepare("UPDATE log SET key = ? WHERE position = ?")),
+    fact_by_key_(db_.prepare("SELECT 1 FROM log WHERE stream = ? AND key = ?")),
     unappend_(db_.prepare("DELETE FROM log WHERE position > ?")),
     set_base_(db_.prepare("UPDATE streams SET base = ?, base_fact = ? WHERE no = ?")),
     borrows_of_(db_.prepare("SELECT source FROM borrows WHERE stream = ?")),
@@ -326,8 +318,11 @@ std::optional<refusal> writer::insert(unit_work& w, const append_unit& unit, uni
     while (left == 0)
       left = unit.parts[++part].facts.size();
     --left;
-    if (insert_fact(fact) || (retire_key(w, fact) && insert_fact(fact)))
+    if (insert_fact(fact))
       continue;
+    if (!key_exists(fact))
+      refuse(errc::corrupt, "the log holds a fact at version " + std::to_string(fact.at.version)
+                              + " of stream " + std::to_string(fact.at.stream_no) + " already");
     undo(w, out);
     refusal no{refusal::reason::key_taken, part, 0, {}, fact.key};
     for (const auto& t : w.streams)
@@ -365,37 +360,10 @@ bool writer::insert_fact(const recorded& fact) {
   return db_.changes() != 0;
 }
 
-/// The key of `fact` is in its stream already. If the fact that has it lies at or below the base,
-/// it is forgotten (or only read by forks) and gives the key up.
-bool writer::retire_key(unit_work& w, const recorded& fact) {
-  if (fact.key.empty())
-    refuse(errc::corrupt, "the log holds a fact at version " + std::to_string(fact.at.version)
-                            + " of stream " + std::to_string(fact.at.stream_no) + " already");
+bool writer::key_exists(const recorded& fact) {
   fact_by_key_.integer(1, fact.at.stream_no).blob(2, fact.key);
-  if (!fact_by_key_.step())
-    refuse(errc::corrupt, "the log holds a fact at version " + std::to_string(fact.at.version)
-                            + " of stream " + std::to_string(fact.at.stream_no) + " already");
-  const auto position = fact_by_key_.uint_at(0);
-  const auto version = fact_by_key_.uint_at(1);
-  fact_by_key_.reset();
-  // The base that counts is the one this fact stands behind.
-  version_t base = 0;
-  for (const auto& t : w.streams) {
-    if (t.row.at.stream_no != fact.at.stream_no)
-      continue;
-    base = t.row.at.base;
-    for (auto b = t.bases.rbegin(); b != t.bases.rend(); ++b)
-      if (b->fact <= fact.at.version) {
-        base = b->mark.through;
-        break;
-      }
-  }
-  if (version > base || position > w.head)
-    return false;
-  w.retired_keys.push_back({position, fact.key});
-  const auto aside = retired_key(fact.key, version);
-  set_key_.blob(1, aside).integer(2, position).run();
-  return true;
+  const reset_on_exit done(fact_by_key_);
+  return !fact.key.empty() && fact_by_key_.step();
 }
 
 void writer::undo(unit_work& w, const unit_outcome& out) {
@@ -403,8 +371,6 @@ void writer::undo(unit_work& w, const unit_outcome& out) {
     unappend_.integer(1, w.head).run();
   for (const auto& r : w.receipts)
     live_.undo_put_new(*r.spec, r.row);
-  for (const auto& r : w.retired_keys)
-    set_key_.blob(1, r.key).integer(2, r.position).run();
 }
 
 void writer::accept(unit_work& w) {

@@ -81,7 +81,7 @@ private:
   void plan_part(unit_work& w, const append_unit& unit, std::size_t part, unit_outcome& out);
   std::optional<refusal> insert(unit_work& w, const append_unit& unit, unit_outcome& out);
   bool insert_fact(const recorded& fact);
-  bool retire_key(unit_work& w, const recorded& fact);
+  bool key_exists(const recorded& fact);
   void undo(unit_work& w, const unit_outcome& out);
   void accept(unit_work& w);
   void set_base(stream_no_t stream, const base_mark& mark, version_t fact);
@@ -110,7 +110,7 @@ private:
   int wal_pages_ = 0;    ///< In the write-ahead log.
   int wal_written_ = 0;  ///< Of these, those that a checkpoint has put into their place.
 
-  statement shard_, set_head_, take_, insert_fact_, insert_stream_, fact_by_key_, set_key_,
+  statement shard_, set_head_, take_, insert_fact_, insert_stream_, fact_by_key_,
     unappend_, set_base_, borrows_of_, unborrow_, borrow_, borrowers_, owe_, debts_, settle_,
     postpone_, sweepable_, blank_, forget_, merged_, blank_before_, blank_after_, unblank_, widen_,
     new_blank_, base_of_stream_;

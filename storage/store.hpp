@@ -181,11 +181,8 @@ public:
   /// Facts of all lanes with version > `after`, in order. Blanked facts are marked.
   virtual result<std::vector<recorded>> stream_forth(stream_no_t stream, version_t after,
                                                      std::size_t limit) = 0;
-  /// The newest fact with this key among those up to version `through`; absent when there is none.
-  /// A stream that was deleted and begun anew may use a key again that a fork of its first life
-  /// still reads: the fork asks with the version up to which it borrows.
-  virtual result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key,
-                                                 version_t through = ~version_t{0}) = 0;
+  /// The fact with this key; absent when there is none.
+  virtual result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key) = 0;
   /// Facts whose key begins with `prefix` and lies behind `after` (empty: from the start), in key
   /// order (bytes).
   virtual result<std::vector<recorded>> by_key_prefix(stream_no_t stream, std::string_view prefix,
