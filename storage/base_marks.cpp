@@ -24,11 +24,9 @@ std::optional<base_mark> base_of(const any_fact& fact, version_t version) {
   return out;
 }
 
-version_t initial_version(const any_fact& first, std::optional<version_t> expected) {
-  const version_t version = expected.value_or(0) + 1;
-  if (auto mark = base_of(first, version); mark && mark->through < version)
-    return mark->through;
-  return 0;
+version_t initial_version(const any_fact& first) {
+  const auto mark = base_of(first, 1);
+  return mark ? mark->through : 0;
 }
 
 void project_base(const envelope& at, const any_fact& fact,

@@ -12,9 +12,9 @@ namespace recalld::storage {
 /// The base that a fact sets, if it does.
 std::optional<base_mark> base_of(const any_fact& fact, version_t version);
 
-/// The version at which a stream begins whose very first fact is this one: 0, or the base that the
-/// fact sets right before itself. `expected` helps facts that do not say it themselves.
-version_t initial_version(const any_fact& first, std::optional<version_t> expected);
+/// The version at which a stream stands before its very first fact, if that is this one: the base
+/// that the fact sets, usually 0.
+version_t initial_version(const any_fact& first);
 
 /// Appends the rows that the state inside a base fact amounts to.
 void project_base(const envelope& at, const any_fact& fact,

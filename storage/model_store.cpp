@@ -85,6 +85,8 @@ public:
     if (auto mine = check(shard, epoch); !mine)
       return fail(mine.error());
     sweep_report out;
+    if (begun_)
+      return out;
     for (auto& s : log().streams)
       sweep_stream(s, receipts_before, budget, out);
     return out;
@@ -185,7 +187,7 @@ private:
       return s.fresh && s.stream.at.stream_no != 0;
     });
     out.stream.at.stream_no = log().streams.size() + static_cast<std::size_t>(numbered) + 1;
-    out.stream.at.head = initial_version(in.facts.front(), in.expected);
+    out.stream.at.head = initial_version(in.facts.front());
     return out;
   }
 

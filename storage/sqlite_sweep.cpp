@@ -60,6 +60,9 @@ result<sweep_report> writer::sweep(shard_t shard, epoch_t epoch, time_us_t recei
                                    std::size_t budget) {
   return writing([&]() -> result<sweep_report> {
     sweep_report out;
+    // A rebuild that is under way reads the log as it was when it began.
+    if (shadow_)
+      return out;
     if (!live_.knows(projections::receipts::spec))
       refuse(errc::unavailable, "the receipts are being rebuilt");
     std::size_t used = 0;
@@ -80,7 +83,8 @@ std::size_t writer::sweep_some(shard_t shard, epoch_t epoch, time_us_t receipts_
   transaction change(db_);
   locked_head(shard, epoch);
   std::vector<stream_no_t> streams;
-  debts_.integer(1, receipts_before).integer(2, static_cast<std::uint64_t>(budget) + 1);
+  // Debts that are due at once have 0 there, whatever the age of receipts.
+  debts_.integer(1, std::max<time_us_t>(receipts_before, 1)).integer(2, static_cast<std::uint64_t>(budget) + 1);
   while (debts_.step())
     streams.push_back(debts_.uint_at(0));
   std::size_t used = 0;

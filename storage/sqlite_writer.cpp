@@ -226,8 +226,7 @@ void writer::append(const append_unit& unit, batch& b, unit_outcome& out) {
   out.facts.clear();
 }
 
-writer::touched& writer::touch(unit_work& w, const stream_id& id, const any_fact* first,
-                               std::optional<version_t> expected) {
+writer::touched& writer::touch(unit_work& w, const stream_id& id, const any_fact* first) {
   for (auto& t : w.streams)
     if (*t.id == id)
       return t;
@@ -244,7 +243,7 @@ writer::touched& writer::touch(unit_work& w, const stream_id& id, const any_fact
   t.fresh = true;
   if (first != nullptr) {
     t.row.at.stream_no = w.next_stream++;
-    t.row.at.head = initial_version(*first, expected);
+    t.row.at.head = initial_version(*first);
   }
   return t;
 }
@@ -252,7 +251,7 @@ writer::touched& writer::touch(unit_work& w, const stream_id& id, const any_fact
 void writer::plan_part(unit_work& w, const append_unit& unit, std::size_t part,
                        unit_outcome& out) {
   const auto& in = unit.parts[part];
-  auto& t = touch(w, in.stream, in.facts.empty() ? nullptr : &in.facts.front(), in.expected);
+  auto& t = touch(w, in.stream, in.facts.empty() ? nullptr : &in.facts.front());
   auto& at = t.row.at;
   if (in.expected && *in.expected != at.head) {
     // A fresh stream is at 0 for everybody whose fact does not fit right behind a base.

@@ -76,8 +76,7 @@ private:
 
   position_t locked_head(shard_t shard, epoch_t epoch);
   void append(const append_unit& unit, batch& b, unit_outcome& out);
-  touched& touch(unit_work& w, const stream_id& id, const any_fact* first,
-                 std::optional<version_t> expected);
+  touched& touch(unit_work& w, const stream_id& id, const any_fact* first);
   void plan_part(unit_work& w, const append_unit& unit, std::size_t part, unit_outcome& out);
   std::optional<refusal> insert(unit_work& w, const append_unit& unit, unit_outcome& out);
   bool insert_fact(const recorded& fact);

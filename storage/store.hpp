@@ -124,7 +124,8 @@ public:
 
   /// Tables whose stored version differs from the program's, or that do not exist.
   virtual result<std::vector<const projections::table*>> outdated_tables() = 0;
-  /// Creates empty shadows of these tables, dropping older shadows.
+  /// Creates empty shadows of these tables, dropping older shadows. Until the swap nothing of the
+  /// log is forgotten (`sweep` finds nothing to do), so that a rebuild may take its time.
   virtual result<void> begin_shadow(std::span<const projections::table* const> tables) = 0;
   /// Applies changes to the shadows; changes of other tables are ignored.
   virtual result<void> apply_to_shadow(std::span<const projections::change> changes) = 0;
