@@ -1,0 +1,69 @@
+#include "cli/hosting.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "api/catalogue.hpp"
+
+namespace recalld::cli {
+
+actors::node_options node_options_of(const settings& s, std::unique_ptr<storage::store> store) {
+  actors::node_options o;
+  o.store = std::move(store);
+  o.cache_bytes = s.number("cache.bytes");
+  if (o.cache_bytes > 0)
+    o.cache_directory = s.path("cache.directory");
+  o.readers = s.number("readers");
+  o.name = s.text("node.name");
+  o.operations = api::catalogue();
+  auto& l = o.limits;
+  l.requests_max = s.number("limits.requests");
+  l.requests_per_stream_max = s.number("limits.requests_per_stream");
+  l.request_bytes_max = s.number("limits.request_bytes");
+  l.requests_bytes_max = s.number("limits.requests_bytes");
+  l.memory_bytes = s.number("memory.bytes");
+  l.idle_s = static_cast<std::uint32_t>(s.number("idle_s"));
+  l.tail_entries = s.number("limits.tail_entries");
+  l.tail_bytes = s.number("limits.tail_bytes");
+  l.batch_facts = s.number("limits.batch_facts");
+  l.batch_bytes = s.number("limits.batch_bytes");
+  l.watchers_max = static_cast<std::uint32_t>(s.number("limits.watchers"));
+  l.receipts_days = static_cast<std::uint32_t>(s.number("limits.receipts_days"));
+  return o;
+}
+
+result<host_and_port> parse_host_and_port(std::string_view text, std::string_view field) {
+  const auto colon = text.rfind(':');
+  auto host = text.substr(0, colon == std::string_view::npos ? 0 : colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
+  const auto digits = colon == std::string_view::npos ? std::string_view{} : text.substr(colon + 1);
+  std::uint16_t port = 0;
+  const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (host.empty() || failed != std::errc{} || end != digits.data() + digits.size() || port == 0)
+    return fail_field(std::string(field),
+                      fmt::format("'{}' is not HOST:PORT, such as 127.0.0.1:4711", text));
+  return host_and_port{std::string(host), port};
+}
+
+bool is_loopback(std::string_view host) noexcept {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+void start_logging(const settings& s, bool colour, std::string_view quietest) {
+  const auto mode = colour ? spdlog::color_mode::always : spdlog::color_mode::never;
+  auto logger = spdlog::stderr_color_mt("recalld", mode);
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%-5l%$ %v", spdlog::pattern_time_type::utc);
+  const auto level_of = [](std::string_view word) {
+    return word == "warn" ? spdlog::level::warn : spdlog::level::from_str(std::string(word));
+  };
+  logger->set_level(std::max(level_of(s.text("log.level")), level_of(quietest)));
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+} // namespace recalld::cli

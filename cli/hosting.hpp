@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+
+#include "actors/node.hpp"
+#include "api/tls.hpp"
+#include "cli/settings.hpp"
+#include "storage/store.hpp"
+
+/// From settings to what runs a node or talks to one.
+namespace recalld::cli {
+
+/// Everything but the store's opening; `on_fatal` keeps its default.
+actors::node_options node_options_of(const settings& s, std::unique_ptr<storage::store> store);
+
+/// `HOST:PORT`, also `[::1]:4711`. `invalid` with `field` otherwise.
+struct host_and_port {
+  std::string host;
+  std::uint16_t port = 0;
+};
+result<host_and_port> parse_host_and_port(std::string_view text, std::string_view field);
+bool is_loopback(std::string_view host) noexcept;
+
+/// Sends the log to stderr, at the level and with the colours that the settings ask for.
+void start_logging(const settings& s, bool colour, std::string_view quietest = "trace");
+
+} // namespace recalld::cli
