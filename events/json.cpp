@@ -14,11 +14,11 @@ namespace recalld::json {
 
 namespace {
 
-// -- validation --
-
 /// A parser and a padded buffer that are used again and again, since both are costly to make.
 class validator {
 public:
+  explicit validator(std::size_t levels) : levels_(levels) {}
+
   simdjson::error_code operator()(std::string_view value) {
     if (capacity_ < value.size())
       grow(value.size());
@@ -31,11 +31,11 @@ private:
   void grow(std::size_t size) {
     capacity_ = std::max<std::size_t>(4096, std::bit_ceil(size));
     buffer_ = std::make_unique<char[]>(capacity_ + simdjson::SIMDJSON_PADDING);
-    // simdjson counts the document itself as a level.
-    if (parser_.allocate(capacity_, depth_max + 1) != simdjson::SUCCESS)
+    if (parser_.allocate(capacity_, levels_) != simdjson::SUCCESS)
       capacity_ = 0;
   }
 
+  std::size_t levels_;
   simdjson::dom::parser parser_;
   std::unique_ptr<char[]> buffer_;
   std::size_t capacity_ = 0;
@@ -43,13 +43,6 @@ private:
 
 /// Larger texts get a parser of their own, so that no thread keeps a huge one for good.
 constexpr std::size_t kept_bytes_max = 1 << 20;
-
-simdjson::error_code parse(std::string_view value) {
-  if (value.size() > kept_bytes_max)
-    return validator{}(value);
-  thread_local validator kept;
-  return kept(value);
-}
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
@@ -319,6 +312,40 @@ const std::string* repeated_name(const std::vector<member>& all) {
   std::sort(names.begin(), names.end(), less);
   auto twice = std::adjacent_find(names.begin(), names.end(), same);
   return twice == names.end() ? nullptr : *twice;
+}
+
+// -- validation --
+
+/// Deepest nesting of brackets outside of strings.
+std::size_t nesting(std::string_view value) {
+  std::size_t depth = 0;
+  std::size_t deepest = 0;
+  auto end = value.data() + value.size();
+  for (auto at = find_structure(value.data(), end); at != end; at = find_structure(at, end)) {
+    if (*at == '"') {
+      at = skip_string(at, end);
+    } else if ((*at++ | 0x20) == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if (depth > 0) {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+simdjson::error_code parse(std::string_view value) {
+  // simdjson counts the document as a level and empty brackets not at all: what it finds too deep
+  // may still be one level below the limit.
+  auto problem = simdjson::SUCCESS;
+  if (value.size() > kept_bytes_max) {
+    problem = validator{depth_max}(value);
+  } else {
+    thread_local validator kept{depth_max};
+    problem = kept(value);
+  }
+  if (problem == simdjson::DEPTH_ERROR && nesting(value) <= depth_max)
+    problem = validator{2 * depth_max}(value);
+  return problem;
 }
 
 }  // namespace
