@@ -253,7 +253,8 @@ public:
   stream_id stream(std::string_view name);
   borrowed_range range(std::string_view raw, std::string_view name);
   std::vector<borrowed_range> optional_ranges(std::string_view name);
-  std::map<std::string, session::context_item, std::less<>> optional_contexts(std::string_view name);
+  std::map<std::string, session::context_item, std::less<>> optional_contexts(
+    std::string_view name);
   session::status status(std::string_view name);
   session::state session_state(std::string_view name);
 
@@ -352,8 +353,7 @@ std::map<std::string, session::context_item, std::less<>> payload_reader::option
 session::status payload_reader::status(std::string_view name) {
   using session::status;
   auto word = str(name);
-  for (auto s :
-       {status::absent, status::open, status::closed, status::deleted, status::expired})
+  for (auto s : {status::absent, status::open, status::closed, status::deleted, status::expired})
     if (word == to_string(s))
       return s;
   miss(name);
@@ -478,13 +478,13 @@ constexpr fact_type session_facts[] = {
    }},
   {"session.state_changed", lane::folded,
    [](payload_reader& r, const text&) -> any_fact {
-     return session::fact{session::state_changed{
-       r.optional_keys("set"), r.optional_strings("deleted"), r.count("ttl_s")}};
+     return session::fact{session::state_changed{r.optional_keys("set"),
+                                                 r.optional_strings("deleted"), r.count("ttl_s")}};
    }},
   {"session.context_added", lane::folded,
    [](payload_reader& r, const text&) -> any_fact {
-     return session::fact{session::context_added{
-       r.str("id"), r.str("type"), std::string(r.raw("content")), r.count("ttl_s")}};
+     return session::fact{session::context_added{r.str("id"), r.str("type"),
+                                                 std::string(r.raw("content")), r.count("ttl_s")}};
    }},
   {"session.context_removed", lane::folded,
    [](payload_reader& r, const text&) -> any_fact {
@@ -509,13 +509,12 @@ constexpr fact_type session_facts[] = {
    [](payload_reader&, const text&) -> any_fact { return session::fact{session::expired{}}; }},
   {"session.forked", lane::folded,
    [](payload_reader& r, const text&) -> any_fact {
-     return session::fact{session::forked{
-       r.stream("source"), r.session_state("state"), r.num<version_t>("through")}};
+     return session::fact{
+       session::forked{r.stream("source"), r.session_state("state"), r.num<version_t>("through")}};
    }},
   {"session.trimmed", lane::folded,
    [](payload_reader& r, const text&) -> any_fact {
-     return session::fact{
-       session::trimmed{r.num<version_t>("through"), r.session_state("state")}};
+     return session::fact{session::trimmed{r.num<version_t>("through"), r.session_state("state")}};
    }},
 };
 static_assert(std::size(session_facts) == std::variant_size_v<session::fact>);
@@ -541,8 +540,8 @@ static_assert(std::size(scope_facts) == std::variant_size_v<scope::fact>);
 constexpr const fact_type& entry_type = session_facts[1];
 
 const fact_type* find_type(std::string_view name) {
-  for (std::span<const fact_type> list : {std::span<const fact_type>(session_facts),
-                                          std::span<const fact_type>(scope_facts)})
+  for (std::span<const fact_type> list :
+       {std::span<const fact_type>(session_facts), std::span<const fact_type>(scope_facts)})
     for (const auto& type : list)
       if (type.name == name)
         return &type;
@@ -562,7 +561,7 @@ std::string key_of(const session::fact& f, version_t version) {
 }
 std::string key_of(const scope::fact&, version_t) { return {}; }
 
-}  // namespace
+} // namespace
 
 encoded encode(const any_fact& fact, version_t version) {
   return std::visit(
@@ -659,4 +658,4 @@ std::vector<std::string_view> fact_types() {
   return names;
 }
 
-}  // namespace recalld::codec
+} // namespace recalld::codec

@@ -8,7 +8,7 @@ namespace recalld::codec {
 
 /// A fact ready for the log.
 struct encoded {
-  std::string_view type;  ///< Static storage.
+  std::string_view type; ///< Static storage.
   std::uint16_t schema = 1;
   recalld::lane lane = lane::folded;
   std::string key;
@@ -21,9 +21,7 @@ encoded encode(const any_fact& fact, version_t version);
 /// Reads a payload of any schema version that was ever written. `corrupt` when it cannot be read,
 /// `unavailable` when the type or schema is newer than this program.
 result<any_fact> decode(std::string_view type, std::uint16_t schema, const text& payload);
-inline result<any_fact> decode(const recorded& r) {
-  return decode(r.type, r.schema, r.payload);
-}
+inline result<any_fact> decode(const recorded& r) { return decode(r.type, r.schema, r.payload); }
 
 /// Version of the snapshot format; a snapshot of another version is ignored.
 inline constexpr std::uint16_t state_schema = 1;
@@ -46,4 +44,4 @@ inline result<scope::state> decode_state<scope::aggregate>(std::string_view text
 /// All fact type names, in the order of the variants.
 std::vector<std::string_view> fact_types();
 
-}  // namespace recalld::codec
+} // namespace recalld::codec

@@ -1,7 +1,5 @@
 #pragma once
 
-#include "events/result.hpp"
-
 #include <array>
 #include <compare>
 #include <cstdint>
@@ -11,6 +9,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "events/result.hpp"
 
 namespace recalld {
 
@@ -100,7 +100,7 @@ std::string format_time(time_us_t t);
 /// is cut off. `invalid` otherwise.
 result<time_us_t> parse_time(std::string_view text, std::string_view field);
 
-}  // namespace recalld
+} // namespace recalld
 
 template <>
 struct std::hash<recalld::stream_id> {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 #include <memory>
+
 #include <simdjson.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -114,8 +115,8 @@ const char* find_quote(const char* at, const char* end) {
   const auto slash = _mm_set1_epi8('\\');
   for (; end - at >= 16; at += 16) {
     auto chunk = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-    auto hits = static_cast<unsigned>(_mm_movemask_epi8(
-      _mm_or_si128(_mm_cmpeq_epi8(chunk, quote), _mm_cmpeq_epi8(chunk, slash))));
+    auto hits = static_cast<unsigned>(
+      _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(chunk, quote), _mm_cmpeq_epi8(chunk, slash))));
     if (hits != 0)
       return at + std::countr_zero(hits);
   }
@@ -286,14 +287,6 @@ bool unquote(std::string_view raw, std::string& out) {
   return true;
 }
 
-std::string_view trim(std::string_view raw) {
-  while (!raw.empty() && is_space(raw.front()))
-    raw.remove_prefix(1);
-  while (!raw.empty() && is_space(raw.back()))
-    raw.remove_suffix(1);
-  return raw;
-}
-
 /// A name that occurs twice, or null.
 const std::string* repeated_name(const std::vector<member>& all) {
   if (all.size() <= 16) {
@@ -348,7 +341,7 @@ simdjson::error_code parse(std::string_view value) {
   return problem;
 }
 
-}  // namespace
+} // namespace
 
 bool valid_utf8(std::string_view bytes) noexcept {
   return simdjson::validate_utf8(bytes.data(), bytes.size());
@@ -362,7 +355,8 @@ result<void> validate(std::string_view value, std::string_view field) {
   if (problem == simdjson::SUCCESS)
     return {};
   if (problem != simdjson::DEPTH_ERROR && problem != simdjson::UTF8_ERROR) {
-    // The code for a number that is too big differs between versions of simdjson: ask again without.
+    // The code for a number that is too big differs between versions of simdjson: ask again
+    // without.
     problem = parse(without_numbers(value));
     if (problem == simdjson::SUCCESS)
       return {};
@@ -406,14 +400,22 @@ kind kind_of(std::string_view raw) noexcept {
   if (at == raw.data() + raw.size())
     return kind::null;
   switch (*at) {
-    case '{': return kind::object;
-    case '[': return kind::array;
-    case '"': return kind::string;
-    case 't':
-    case 'f': return kind::boolean;
-    case 'n': return kind::null;
-    default: return kind::number;
+  case '{': return kind::object;
+  case '[': return kind::array;
+  case '"': return kind::string;
+  case 't':
+  case 'f': return kind::boolean;
+  case 'n': return kind::null;
+  default: return kind::number;
   }
+}
+
+std::string_view trim(std::string_view raw) noexcept {
+  while (!raw.empty() && is_space(raw.front()))
+    raw.remove_prefix(1);
+  while (!raw.empty() && is_space(raw.back()))
+    raw.remove_suffix(1);
+  return raw;
 }
 
 result<std::string> as_string(std::string_view raw, std::string_view field) {
@@ -542,4 +544,4 @@ std::string object_writer::done() && {
   return std::move(out_);
 }
 
-}  // namespace recalld::json
+} // namespace recalld::json

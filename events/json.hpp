@@ -1,9 +1,5 @@
 #pragma once
 
-#include "events/ids.hpp"
-#include "events/result.hpp"
-#include "events/text.hpp"
-
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -11,6 +7,10 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "events/ids.hpp"
+#include "events/result.hpp"
+#include "events/text.hpp"
 
 /// JSON as text: validated once, carried raw, spliced, never turned into a tree on the hot path.
 /// No JSON library shows in this header.
@@ -53,6 +53,8 @@ result<bool> as_bool(std::string_view raw, std::string_view field);
 std::string quote(std::string_view plain);
 /// Appends `quote(plain)` to `out`.
 void append_quoted(std::string& out, std::string_view plain);
+/// Without white space around it.
+std::string_view trim(std::string_view raw) noexcept;
 /// Without insignificant white space; the input must be valid. Same bytes for the same value text.
 std::string minify(std::string_view valid);
 
@@ -77,4 +79,4 @@ private:
   std::string out_ = "{";
 };
 
-}  // namespace recalld::json
+} // namespace recalld::json

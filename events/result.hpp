@@ -1,8 +1,8 @@
 #pragma once
 
-#include "events/error.hpp"
-
 #include <tl/expected.hpp>
+
+#include "events/error.hpp"
 
 namespace recalld {
 
@@ -12,9 +12,7 @@ template <class T>
 using result = tl::expected<T, error>;
 
 /// Shorthand for `return fail(...)` in a function that returns a result.
-inline tl::unexpected<error> fail(error e) {
-  return tl::unexpected<error>(std::move(e));
-}
+inline tl::unexpected<error> fail(error e) { return tl::unexpected<error>(std::move(e)); }
 
 inline tl::unexpected<error> fail(errc code, std::string message) {
   return tl::unexpected<error>(error{code, std::move(message)});
@@ -24,4 +22,4 @@ inline tl::unexpected<error> fail_field(std::string field, std::string message) 
   return tl::unexpected<error>(invalid(std::move(field), std::move(message)));
 }
 
-}  // namespace recalld
+} // namespace recalld

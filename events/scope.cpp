@@ -21,9 +21,7 @@ std::size_t bytes_of(const json::raw_map& map) {
 }
 
 /// A stream of (tenant, app) is an application's, one of (tenant, app, user) a user's.
-bool is_app(const stream_id& self) {
-  return self.parts().size() == 2;
-}
+bool is_app(const stream_id& self) { return self.parts().size() == 2; }
 
 /// `key` as it is stored: the scope's own prefix may be there, another one may not.
 result<std::string> own_key(const std::string& key, const stream_id& self, std::string_view field) {
@@ -119,7 +117,7 @@ struct folding {
   void operator()(const id_reserved&) const {}
 };
 
-}  // namespace
+} // namespace
 
 result<aggregate::decision> aggregate::decide(const state& s, const command& c, const context&,
                                               const stream_id& self) {
@@ -135,4 +133,4 @@ std::size_t aggregate::footprint(const state& s) noexcept {
   return sizeof(state) + bytes_of(s.values) + s.values.size() * 96;
 }
 
-}  // namespace recalld::scope
+} // namespace recalld::scope

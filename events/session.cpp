@@ -52,11 +52,9 @@ std::size_t bytes_of(std::string_view id, const context_item& item) {
   return id.size() + item.type.size() + item.content.size();
 }
 
-/// `raw` with an `id` as its first member.
+/// `raw` (an object without white space around it) with an `id` as its first member.
 text with_id(const text& raw, std::string_view id) {
-  auto whole = raw.view();
-  auto inside = whole.find('{') + 1;
-  auto rest = whole.substr(inside);
+  auto rest = raw.view().substr(1);
   std::string out;
   out.reserve(rest.size() + id.size() + 16);
   out.append(R"({"id":)");
@@ -86,15 +84,16 @@ public:
         return done();
       return fail(errc::already_exists, "the session exists");
     }
-    if (!c.metadata.empty() && json::kind_of(c.metadata) != json::kind::object)
+    auto metadata = json::trim(c.metadata);
+    if (!metadata.empty() && json::kind_of(metadata) != json::kind::object)
       return fail_field("metadata", "must be an object");
-    if (c.metadata.size() > entry_bytes_max)
+    if (metadata.size() > entry_bytes_max)
       return fail_field("metadata", "must have at most 262144 bytes");
     if (auto fits = check_state(c.state, {}); !fits)
       return fail(std::move(fits.error()));
     if (alive())
       add(expired{});
-    add(created{c.metadata, c.state.session, ctx_.policy});
+    add(created{std::string(metadata), c.state.session, ctx_.policy});
     add_foreign(c.state);
     return done();
   }
@@ -147,19 +146,20 @@ public:
       return fail(std::move(good.error()));
     if (auto good = check_word(c.type, "type"); !good)
       return fail(std::move(good.error()));
-    if (c.content.empty())
+    auto content = json::trim(c.content);
+    if (content.empty())
       return fail_field("content", "must not be empty");
     if (auto open = writable(); !open)
       return fail(std::move(open.error()));
     auto old = s_.contexts.find(id);
-    if (old != s_.contexts.end() && old->second.type == c.type && old->second.content == c.content)
+    if (old != s_.contexts.end() && old->second.type == c.type && old->second.content == content)
       return done();
-    auto bytes = id.size() + c.type.size() + c.content.size();
+    auto bytes = id.size() + c.type.size() + content.size();
     for (const auto& [other, item] : s_.contexts)
       bytes += other == id ? 0 : bytes_of(other, item);
     if (bytes > contexts_bytes_max)
       return fail_field("content", "would take the session's contexts over 4 MiB");
-    add_write(context_added{std::move(id), c.type, c.content, ctx_.policy.ttl_s});
+    add_write(context_added{std::move(id), c.type, std::string(content), ctx_.policy.ttl_s});
     return done();
   }
 
@@ -189,7 +189,7 @@ public:
     if (auto open = writable(); !open)
       return fail(std::move(open.error()));
     for (const auto& item : c.items)
-      add_write(track_appended{c.track, item, ctx_.policy.ttl_s});
+      add_write(track_appended{c.track, std::string(json::trim(item)), ctx_.policy.ttl_s});
     return done();
   }
 
@@ -330,7 +330,9 @@ private:
         turn_ordinal = ordinal;
       }
       auto id = e.id.empty() ? uuid_v7(ctx_.now, ctx_.random, static_cast<std::uint32_t>(i)) : e.id;
-      auto raw = e.id.empty() ? with_id(e.raw, id) : e.raw;
+      auto raw = e.raw.slice(json::trim(e.raw.view()));
+      if (e.id.empty())
+        raw = with_id(raw, id);
       add(entry_appended{std::move(id), e.role, ordinal, turn_version, turn_ordinal, std::move(raw),
                          s_.created_version, ctx_.policy.ttl_s});
     }
@@ -350,11 +352,11 @@ private:
     if (key.size() < 3)
       return;
     if (!delta.app.empty())
-      out_.foreign.push_back({app_stream(key[0], key[1]),
-                              {scope::fact{scope::state_changed{delta.app, {}}}}});
+      out_.foreign.push_back(
+        {app_stream(key[0], key[1]), {scope::fact{scope::state_changed{delta.app, {}}}}});
     if (!delta.user.empty())
-      out_.foreign.push_back({user_stream(key[0], key[1], key[2]),
-                              {scope::fact{scope::state_changed{delta.user, {}}}}});
+      out_.foreign.push_back(
+        {user_stream(key[0], key[1], key[2]), {scope::fact{scope::state_changed{delta.user, {}}}}});
   }
 
   const state& s_;
@@ -433,7 +435,7 @@ struct folding {
 
 bool is_base64_digit(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+'
-         || c == '/';
+      || c == '/';
 }
 
 /// RFC 4648 with padding; unused bits of the last digit are not looked at.
@@ -451,7 +453,7 @@ bool may_be_bytes(std::string_view raw) {
     return false;
   auto name = raw.find('"');
   return name != std::string_view::npos
-         && (raw.substr(name + 1).starts_with('$') || raw.substr(name + 1).starts_with('\\'));
+      && (raw.substr(name + 1).starts_with('$') || raw.substr(name + 1).starts_with('\\'));
 }
 
 bool is_value(std::string_view raw) {
@@ -464,15 +466,15 @@ bool is_value(std::string_view raw) {
   return digits && is_base64(*digits);
 }
 
-}  // namespace
+} // namespace
 
 std::string_view to_string(status s) noexcept {
   switch (s) {
-    case status::absent: return "absent";
-    case status::open: return "open";
-    case status::closed: return "closed";
-    case status::deleted: return "deleted";
-    case status::expired: return "expired";
+  case status::absent: return "absent";
+  case status::open: return "open";
+  case status::closed: return "closed";
+  case status::deleted: return "deleted";
+  case status::expired: return "expired";
   }
   return "unknown";
 }
@@ -574,9 +576,15 @@ std::vector<std::string> aggregate::lookups(const state& s, const command& c) {
 std::optional<base_mark> aggregate::base_of(const fact& f, version_t version) {
   using base = std::optional<base_mark>;
   return std::visit(overloaded{
-                      [&](const deleted&) { return base({version - 1, false, {}}); },
-                      [&](const expired&) { return base({version - 1, false, {}}); },
-                      [&](const forked& fork) { return base({fork.through, true, fork.at.borrowed}); },
+                      [&](const deleted&) {
+                        return base({version - 1, false, {}});
+                      },
+                      [&](const expired&) {
+                        return base({version - 1, false, {}});
+                      },
+                      [&](const forked& fork) {
+                        return base({fork.through, true, fork.at.borrowed});
+                      },
                       [&](const trimmed& cut) {
                         return base({cut.through, true, above(cut.at.borrowed, cut.through)});
                       },
@@ -599,7 +607,7 @@ state aggregate::carried_state(const fact& f) {
 }
 
 std::size_t aggregate::footprint(const state& s) noexcept {
-  constexpr std::size_t node = 96;  // What a map spends on a node with two strings, roughly.
+  constexpr std::size_t node = 96; // What a map spends on a node with two strings, roughly.
   auto sum = sizeof(state) + s.metadata.size() + bytes_of(s.values) + s.values.size() * node;
   for (const auto& [id, item] : s.contexts)
     sum += bytes_of(id, item) + node + sizeof(context_item);
@@ -608,4 +616,4 @@ std::size_t aggregate::footprint(const state& s) noexcept {
   return sum;
 }
 
-}  // namespace recalld::session
+} // namespace recalld::session

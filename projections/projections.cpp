@@ -19,7 +19,7 @@ void project_receipt(const envelope& at, std::vector<change>& out) {
                          static_cast<std::int64_t>(at.position) + more, at.time}});
 }
 
-}  // namespace
+} // namespace
 
 std::span<const table* const> tables() {
   static constexpr const table* all[] = {&sessions::spec, &session_state::spec, &contexts::spec,
@@ -41,9 +41,7 @@ void project(const envelope& at, const any_fact& fact, std::vector<change>& out)
     scope_state::project(at, std::get<scope::fact>(fact), out);
 }
 
-void project_blanked(const envelope& at, std::vector<change>& out) {
-  project_receipt(at, out);
-}
+void project_blanked(const envelope& at, std::vector<change>& out) { project_receipt(at, out); }
 
 namespace receipts {
 
@@ -60,6 +58,6 @@ const table spec{
   .key_columns = 2,
 };
 
-}  // namespace receipts
+} // namespace receipts
 
-}  // namespace recalld::projections
+} // namespace recalld::projections

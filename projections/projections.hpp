@@ -22,31 +22,52 @@ void project_state(const envelope& at, const session::state& state, std::vector<
 namespace sessions {
 /// Columns of `sessions`, in table order.
 enum column : std::size_t {
-  stream, tenant, app, user, session, status, created_at, updated_at, closed_at, expires_at, version,
-  entries, floor, metadata, forked_from
+  stream,
+  tenant,
+  app,
+  user,
+  session,
+  status,
+  created_at,
+  updated_at,
+  closed_at,
+  expires_at,
+  version,
+  entries,
+  floor,
+  metadata,
+  forked_from
 };
-extern const table spec;        ///< One row for each session that can be read: open or closed.
+extern const table spec; ///< One row for each session that can be read: open or closed.
 /// Positions in `spec.indexes`.
 enum index : std::size_t { by_app, by_user, by_expiry };
 /// The part of `project` that sessions, their state and their contexts take.
 void project(const envelope& at, const session::fact& fact, std::vector<change>& out);
-}  // namespace sessions
+} // namespace sessions
 namespace session_state {
 enum column : std::size_t { stream, key, value };
 extern const table spec;
-}  // namespace session_state
+} // namespace session_state
 namespace scope_state {
 enum column : std::size_t { stream, key, value };
 extern const table spec;
 void project(const envelope& at, const scope::fact& fact, std::vector<change>& out);
-}  // namespace scope_state
+} // namespace scope_state
 namespace contexts {
 enum column : std::size_t { stream, id, type, content, created_at, version };
 extern const table spec;
-}  // namespace contexts
+} // namespace contexts
 namespace receipts {
-enum column : std::size_t { stream, command, body_hash, first_version, last_version, position, time };
+enum column : std::size_t {
+  stream,
+  command,
+  body_hash,
+  first_version,
+  last_version,
+  position,
+  time
+};
 extern const table spec;
-}  // namespace receipts
+} // namespace receipts
 
-}  // namespace recalld::projections
+} // namespace recalld::projections

@@ -29,7 +29,7 @@ const table spec{
               {"by_expiry", {expires_at}, expires_at}},
 };
 
-}  // namespace sessions
+} // namespace sessions
 
 namespace session_state {
 
@@ -40,7 +40,7 @@ const table spec{
   .key_columns = 2,
 };
 
-}  // namespace session_state
+} // namespace session_state
 
 namespace contexts {
 
@@ -56,13 +56,11 @@ const table spec{
   .key_columns = 2,
 };
 
-}  // namespace contexts
+} // namespace contexts
 
 namespace {
 
-std::int64_t whole(std::uint64_t n) {
-  return static_cast<std::int64_t>(n);
-}
+std::int64_t whole(std::uint64_t n) { return static_cast<std::int64_t>(n); }
 
 value expiry(const envelope& at, std::uint64_t ttl_s) {
   session::state s;
@@ -160,13 +158,14 @@ struct session_projection {
   void operator()(const session::expired&) { erase_all(); }
   void operator()(const session::forked& f) { evolve_from_nothing(f); }
   void operator()(const session::trimmed& f) {
-    out.push_back(set{&sessions::spec,
-                      {stream},
-                      {{sessions::version, whole(at.version)}, {sessions::floor, whole(f.through)}}});
+    out.push_back(
+      set{&sessions::spec,
+          {stream},
+          {{sessions::version, whole(at.version)}, {sessions::floor, whole(f.through)}}});
   }
 };
 
-}  // namespace
+} // namespace
 
 namespace sessions {
 
@@ -174,7 +173,7 @@ void project(const envelope& at, const session::fact& fact, std::vector<change>&
   std::visit(session_projection{at, out}, fact);
 }
 
-}  // namespace sessions
+} // namespace sessions
 
 void project_state(const envelope& at, const session::state& s, std::vector<change>& out) {
   if (s.status != session::status::open && s.status != session::status::closed)
@@ -184,8 +183,8 @@ void project_state(const envelope& at, const session::state& s, std::vector<chan
   for (const auto& [key, raw] : s.values)
     out.push_back(put{&session_state::spec, {stream, key, raw}});
   for (const auto& [id, item] : s.contexts)
-    out.push_back(put{&contexts::spec, {stream, id, item.type, item.content, item.created_at,
-                                        whole(item.version)}});
+    out.push_back(put{&contexts::spec,
+                      {stream, id, item.type, item.content, item.created_at, whole(item.version)}});
 }
 
-}  // namespace recalld::projections
+} // namespace recalld::projections

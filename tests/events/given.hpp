@@ -1,14 +1,13 @@
 #pragma once
 
-#include "tests/catch.hpp"
-
-#include "events/aggregates.hpp"
-#include "events/codec.hpp"
-
 #include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "events/aggregates.hpp"
+#include "events/codec.hpp"
+#include "tests/catch.hpp"
 
 /// A decision told in three lines: `given({facts}).when(command).then({facts})`.
 ///
@@ -19,12 +18,8 @@ namespace recalld::testing {
 inline constexpr time_us_t second = 1'000'000;
 inline constexpr time_us_t start = 1'700'000'000 * second;
 
-inline stream_id self_of(session::aggregate) {
-  return session_stream("acme", "chat", "ada", "s1");
-}
-inline stream_id self_of(scope::aggregate) {
-  return app_stream("acme", "chat");
-}
+inline stream_id self_of(session::aggregate) { return session_stream("acme", "chat", "ada", "s1"); }
+inline stream_id self_of(scope::aggregate) { return app_stream("acme", "chat"); }
 
 inline std::string tell(const any_fact& f) {
   auto e = codec::encode(f, 1);
@@ -186,4 +181,4 @@ inline session::entry_appended appended(const session::entry& e, std::uint64_t o
   return {e.id, e.role, ordinal, turn_version, turn_ordinal, e.raw, life, ttl_s};
 }
 
-}  // namespace recalld::testing
+} // namespace recalld::testing

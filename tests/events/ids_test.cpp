@@ -1,10 +1,10 @@
-#include "tests/catch.hpp"
-
-#include "events/envelope.hpp"
-#include "events/error.hpp"
 #include "events/ids.hpp"
 
 #include <set>
+
+#include "events/envelope.hpp"
+#include "events/error.hpp"
+#include "tests/catch.hpp"
 
 using namespace recalld;
 
@@ -32,8 +32,10 @@ TEST_CASE("a stream id keeps its parts apart", "[ids]") {
 }
 
 TEST_CASE("a stream id is a kind byte and length-prefixed parts", "[ids]") {
-  CHECK(session_stream("t", "app", "", "s").bytes() == std::string("\x01\x01t\x03"
-                                                                   "app\x00\x01s", 10));
+  CHECK(session_stream("t", "app", "", "s").bytes()
+        == std::string("\x01\x01t\x03"
+                       "app\x00\x01s",
+                       10));
   auto wide = stream_id(stream_kind::scope, {std::string(300, 'x')});
   CHECK(wide.bytes().substr(0, 3) == "\x02\xac\x02");
   CHECK(wide.bytes().size() == 303);
@@ -65,8 +67,8 @@ TEST_CASE("only what bytes() gave is read back as a stream id", "[ids]") {
 
   check_property("round trip", [](const std::vector<std::string>& parts) {
     RC_PRE(!parts.empty());
-    auto id = stream_id(stream_kind::scope,
-                        std::vector<std::string_view>(parts.begin(), parts.end()));
+    auto id =
+      stream_id(stream_kind::scope, std::vector<std::string_view>(parts.begin(), parts.end()));
     auto back = stream_id::from_bytes(id.bytes());
     RC_ASSERT(back.has_value());
     RC_ASSERT(*back == id);
@@ -82,7 +84,7 @@ TEST_CASE("a caller's id is checked", "[ids]") {
   auto refused = [](std::string_view id) {
     auto checked = check_id(id, "session");
     return !checked && checked.error().code == errc::invalid && checked.error().field == "session"
-           && !checked.error().message.empty();
+        && !checked.error().message.empty();
   };
   CHECK(refused(""));
   CHECK(refused(std::string(513, 'x')));
@@ -138,13 +140,28 @@ TEST_CASE("RFC 3339 is read", "[ids]") {
 }
 
 TEST_CASE("what is no time is refused with its field", "[ids]") {
-  for (auto text :
-       {"", "now", "2026-11-21", "2026-11-21T03:45:00", "2026-11-21T03:45Z", "2026-11-21T03:45:00.Z",
-        "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-02-30T00:00:00Z",
-        "2023-02-29T00:00:00Z", "2026-11-00T00:00:00Z", "2026-11-21T24:00:00Z",
-        "2026-11-21T03:60:00Z", "2026-11-21T03:45:60Z", "2026-11-21T03:45:00+24:00",
-        "2026-11-21T03:45:00+02:60", "2026-11-21T03:45:00+0200", "2026-11-21T03:45:00Zx",
-        "-026-11-21T03:45:00Z", "2026-11-21X03:45:00Z", "20261121T034500Z", " 2026-11-21T03:45:00Z"}) {
+  for (auto text : {"",
+                    "now",
+                    "2026-11-21",
+                    "2026-11-21T03:45:00",
+                    "2026-11-21T03:45Z",
+                    "2026-11-21T03:45:00.Z",
+                    "2026-13-01T00:00:00Z",
+                    "2026-00-01T00:00:00Z",
+                    "2026-02-30T00:00:00Z",
+                    "2023-02-29T00:00:00Z",
+                    "2026-11-00T00:00:00Z",
+                    "2026-11-21T24:00:00Z",
+                    "2026-11-21T03:60:00Z",
+                    "2026-11-21T03:45:60Z",
+                    "2026-11-21T03:45:00+24:00",
+                    "2026-11-21T03:45:00+02:60",
+                    "2026-11-21T03:45:00+0200",
+                    "2026-11-21T03:45:00Zx",
+                    "-026-11-21T03:45:00Z",
+                    "2026-11-21X03:45:00Z",
+                    "20261121T034500Z",
+                    " 2026-11-21T03:45:00Z"}) {
     INFO(text);
     auto t = parse_time(text, "since");
     REQUIRE_FALSE(t.has_value());

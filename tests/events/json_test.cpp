@@ -1,17 +1,15 @@
-#include "tests/catch.hpp"
-
 #include "events/json.hpp"
 
 #include <nlohmann/json.hpp>
+
+#include "tests/catch.hpp"
 
 using namespace recalld;
 using json::kind;
 
 namespace {
 
-bool accepted(std::string_view value) {
-  return json::validate(value, "body").has_value();
-}
+bool accepted(std::string_view value) { return json::validate(value, "body").has_value(); }
 
 std::string nested(std::size_t depth, std::string_view inside = "") {
   std::string out(depth, '[');
@@ -20,29 +18,32 @@ std::string nested(std::size_t depth, std::string_view inside = "") {
 
 /// Any JSON value, with names and strings of all kinds.
 nlohmann::json make_value(int depth) {
-  auto text = [] { return *rc::gen::container<std::string>(rc::gen::element('a', '"', '\\', '\n', ' ', '{', '[', ']', '}', ',', ':', '/', '\x01')); };
+  auto text = [] {
+    return *rc::gen::container<std::string>(
+      rc::gen::element('a', '"', '\\', '\n', ' ', '{', '[', ']', '}', ',', ':', '/', '\x01'));
+  };
   switch (*rc::gen::inRange(0, depth > 0 ? 7 : 5)) {
-    case 0: return nullptr;
-    case 1: return *rc::gen::arbitrary<bool>();
-    case 2: return *rc::gen::arbitrary<std::int64_t>();
-    case 3: return *rc::gen::arbitrary<std::int32_t>() / 8.0;
-    case 4: return text();
-    case 5: {
-      auto array = nlohmann::json::array();
-      for (int n = *rc::gen::inRange(0, 4); n > 0; --n)
-        array.push_back(make_value(depth - 1));
-      return array;
-    }
-    default: {
-      auto object = nlohmann::json::object();
-      for (int n = *rc::gen::inRange(0, 4); n > 0; --n)
-        object[text()] = make_value(depth - 1);
-      return object;
-    }
+  case 0: return nullptr;
+  case 1: return *rc::gen::arbitrary<bool>();
+  case 2: return *rc::gen::arbitrary<std::int64_t>();
+  case 3: return *rc::gen::arbitrary<std::int32_t>() / 8.0;
+  case 4: return text();
+  case 5: {
+    auto array = nlohmann::json::array();
+    for (int n = *rc::gen::inRange(0, 4); n > 0; --n)
+      array.push_back(make_value(depth - 1));
+    return array;
+  }
+  default: {
+    auto object = nlohmann::json::object();
+    for (int n = *rc::gen::inRange(0, 4); n > 0; --n)
+      object[text()] = make_value(depth - 1);
+    return object;
+  }
   }
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("valid JSON is accepted", "[json]") {
   for (auto value : {"{}", "[]", "0", "-0", "1.5e-3", "\"\"", "true", "false", "null", " [1 , 2] ",
@@ -55,10 +56,12 @@ TEST_CASE("valid JSON is accepted", "[json]") {
 
 TEST_CASE("what is not exactly one JSON value is invalid", "[json]") {
   for (auto value :
-       {"", " ", "{", "}", "[1,]", "{\"a\":1,}", "{\"a\"}", "{a:1}", "{1:1}", "[1 2]", "1 2", "nul",
-        "nullx", "True", "'a'", "\"a", "\"\n\"", "\"\\x\"", "\"\\u12g4\"", "01", "1.", ".5", "+1",
-        "-", "1e", "1e+", "--1", "0x10", "NaN", "Infinity", "[]]", "{}{}", "// x\n1", "[1]//",
-        "\xef\xbb\xbf{}", ","}) {
+       {"",      " ",        "{",      "}",       "[1,]",        "{\"a\":1,}", "{\"a\"}",
+        "{a:1}", "{1:1}",    "[1 2]",  "1 2",     "nul",         "nullx",      "True",
+        "'a'",   "\"a",      "\"\n\"", "\"\\x\"", "\"\\u12g4\"", "01",         "1.",
+        ".5",    "+1",       "-",      "1e",      "1e+",         "--1",        "0x10",
+        "NaN",   "Infinity", "[]]",    "{}{}",    "// x\n1",     "[1]//",      "\xef\xbb\xbf{}",
+        ","}) {
     INFO(value);
     auto valid = json::validate(value, "entries[0]");
     REQUIRE_FALSE(valid.has_value());
@@ -135,14 +138,14 @@ TEST_CASE("a text is judged as nlohmann_json does", "[json]") {
     auto text = make_value(3).dump();
     auto at = *rc::gen::inRange<std::size_t>(0, text.size());
     text[at] = *rc::gen::element('{', '}', '[', ']', ',', ':', '"', '\\', '9', '-', '.', 'E');
-    if (text.find('E') == std::string::npos)  // It refuses huge exponents, we do not.
+    if (text.find('E') == std::string::npos) // It refuses huge exponents, we do not.
       RC_ASSERT(accepted(text) == nlohmann::json::accept(text));
   });
 }
 
 TEST_CASE("members are sliced raw, in order", "[json]") {
-  auto all = json::members(R"( { "a" : 1 , "b":{"c":"}"},"d" :[1, "]"] ,"e":"x\"y", "":null } )",
-                           "f");
+  auto all =
+    json::members(R"( { "a" : 1 , "b":{"c":"}"},"d" :[1, "]"] ,"e":"x\"y", "":null } )", "f");
   REQUIRE(all.has_value());
   REQUIRE(all->size() == 5);
   CHECK((*all)[0].name == "a");
