@@ -1,6 +1,7 @@
 #pragma once
 
 #include "events/aggregates.hpp"
+#include "events/fold.hpp"
 #include "projections/projections.hpp"
 #include "storage/model_store.hpp"
 #include "storage/sqlite_store.hpp"
@@ -189,6 +190,29 @@ struct opened {
     for (const auto& f : must(reader->lane_forth(number_of(stream), l, 0, 1000)))
       out.push_back(f.at.version);
     return out;
+  }
+  /// The state of a session as of a version that is not below its base, folded from the log.
+  session::state state_at(const stream_id& stream, version_t through) {
+    using aggregate = session::aggregate;
+    const auto at = must(reader->find_stream(stream));
+    versioned<aggregate> out;
+    out.version = at.base;
+    if (at.base_fact != 0) {
+      const auto carrier = must(reader->stream_forth(at.stream_no, at.base_fact - 1, 1));
+      out.state = aggregate::carried_state(
+        std::get<session::fact>(must(codec::decode(carrier.at(0)))));
+    }
+    for (const auto& f : must(reader->stream_forth(at.stream_no, at.base, 10'000)))
+      if (f.at.version <= through)
+        must(fold(out, f));
+    return out.state;
+  }
+  /// Facts that forget a stream's past, or share it, as they would really be.
+  any_fact trim_of(const stream_id& stream, version_t through) {
+    return trimmed(through, state_at(stream, through));
+  }
+  any_fact fork_of(const stream_id& source, version_t through) {
+    return forked(source, through, state_at(source, through));
   }
   std::vector<projections::row> rows(const projections::table& t) {
     return must(reader->rows({.table = &t, .limit = 100'000}));

@@ -1,0 +1,287 @@
+#include "storage/replay.hpp"
+
+#include "projections/projections.hpp"
+#include "storage/base_marks.hpp"
+
+#include <algorithm>
+
+namespace recalld::storage {
+
+using projections::table;
+
+namespace {
+
+constexpr std::size_t bases_page = 1000;
+constexpr std::size_t rows_page = 2000;
+
+}  // namespace
+
+// -- replayer --
+
+result<void> replayer::start(replay_target& target) {
+  progress_ = {};
+  streams_.clear();
+  stream_no_t after = 0;
+  for (;;) {
+    auto page = log_->based_streams(shard_, after, bases_page);
+    if (!page)
+      return fail(page.error());
+    if (page->empty())
+      return {};
+    for (const auto& at : *page) {
+      after = at.stream_no;
+      // What the base takes away is not there to be counted.
+      streams_[at.stream_no] = {at.base, 0, 0};
+      if (at.base_fact == 0)
+        continue;
+      auto facts = log_->stream_forth(at.stream_no, at.base_fact - 1, 1);
+      if (!facts)
+        return fail(facts.error());
+      if (facts->empty() || facts->front().at.version != at.base_fact || facts->front().blanked)
+        return fail(errc::corrupt, "the fact that carries the base of stream "
+                                     + std::to_string(at.stream_no) + " is missing");
+      auto& carrier = facts->front();
+      auto fact = codec::decode(carrier);
+      if (!fact)
+        return fail(fact.error());
+      carrier.at.version = at.base;
+      carrier.at.command.clear();
+      target.base(carrier.at, *fact);
+    }
+  }
+}
+
+result<void> replayer::check_order(const recorded& r, stream& s) const {
+  // Below the base, ranges may have swallowed facts; above it nothing is ever missing.
+  const bool follows = r.at.version == s.last + 1
+                       || (r.at.version > s.last && r.at.version <= s.base + 1);
+  if (!follows)
+    return fail(errc::corrupt, "position " + std::to_string(r.at.position) + ": stream "
+                                 + std::to_string(r.at.stream_no) + " has version "
+                                 + std::to_string(r.at.version) + " behind "
+                                 + std::to_string(s.last));
+  if (r.at.time < s.time)
+    return fail(errc::corrupt, "position " + std::to_string(r.at.position) + ": stream "
+                                 + std::to_string(r.at.stream_no) + " goes back in time");
+  s.last = r.at.version;
+  s.time = r.at.time;
+  return {};
+}
+
+result<bool> replayer::step(replay_target& target, std::size_t facts) {
+  auto head = log_->head(shard_);
+  if (!head)
+    return fail(head.error());
+  progress_.head = std::max(*head, progress_.through);
+  auto page = log_->scan(shard_, progress_.through, facts);
+  if (!page)
+    return fail(page.error());
+  for (const auto& r : page->facts) {
+    auto known = streams_.find(r.at.stream_no);
+    if (known == streams_.end()) {
+      known = streams_.try_emplace(r.at.stream_no).first;
+      // A stream that began behind a borrowed past after `start` says so with its first fact.
+      if (r.at.version > 1 && !r.blanked) {
+        auto first = codec::decode(r);
+        if (!first)
+          return fail(first.error());
+        known->second.base = initial_version(*first);
+      }
+    }
+    auto& s = known->second;
+    if (auto fine = check_order(r, s); !fine)
+      return fail(fine.error());
+    if (r.blanked || r.at.version <= s.base) {
+      ++progress_.blanked;
+      target.blanked(r);
+      continue;
+    }
+    auto fact = codec::decode(r);
+    if (!fact)
+      return fail(error{fact.error().code,
+                        "position " + std::to_string(r.at.position) + ": " + fact.error().message});
+    ++progress_.facts;
+    target.fact(r, *fact);
+  }
+  for (const auto& range : page->blanks)
+    progress_.blanked += range.last - range.first + 1;
+  progress_.through = page->through;
+  progress_.head = std::max(progress_.head, page->through);
+  return progress_.through < progress_.head;
+}
+
+// -- row_fold --
+
+void row_fold::apply() {
+  for (auto& c : changes_)
+    rows_.apply(std::move(c));
+  changes_.clear();
+}
+
+void row_fold::base(const envelope& at, const any_fact& fact) {
+  project_base(at, fact, changes_);
+  apply();
+}
+
+void row_fold::fact(const recorded& r, const any_fact& fact) {
+  projections::project(r.at, fact, changes_);
+  apply();
+}
+
+void row_fold::blanked(const recorded& r) {
+  projections::project_blanked(r.at, changes_);
+  apply();
+}
+
+// -- rebuild --
+
+void rebuild::shadow::base(const envelope& at, const any_fact& fact) {
+  project_base(at, fact, changes);
+}
+void rebuild::shadow::fact(const recorded& r, const any_fact& fact) {
+  projections::project(r.at, fact, changes);
+}
+void rebuild::shadow::blanked(const recorded& r) {
+  projections::project_blanked(r.at, changes);
+}
+
+rebuild::rebuild(log_writer& writer, log_reader& reader, std::vector<const table*> tables,
+                 shard_t shard)
+  : writer_(&writer), tables_(std::move(tables)), replayer_(reader, shard) {}
+
+result<bool> rebuild::step(std::size_t facts) {
+  auto apply = [&]() -> result<void> {
+    auto done = writer_->apply_to_shadow(shadow_.changes);
+    shadow_.changes.clear();
+    return done;
+  };
+  if (!begun_) {
+    if (auto begun = writer_->begin_shadow(tables_); !begun)
+      return fail(begun.error());
+    begun_ = true;
+    if (auto started = replayer_.start(shadow_); !started)
+      return fail(started.error());
+    if (auto applied = apply(); !applied)
+      return fail(applied.error());
+  }
+  auto more = replayer_.step(shadow_, facts);
+  if (!more)
+    return more;
+  if (auto applied = apply(); !applied)
+    return fail(applied.error());
+  if (!*more)
+    if (auto swapped = writer_->swap_shadow(); !swapped)
+      return fail(swapped.error());
+  return more;
+}
+
+result<void> rebuild::run() {
+  for (;;) {
+    auto more = step(4096);
+    if (!more)
+      return fail(more.error());
+    if (!*more)
+      return {};
+  }
+}
+
+// -- verify --
+
+namespace {
+
+std::string shown(const projections::value& v) {
+  if (const auto* n = std::get_if<std::int64_t>(&v))
+    return std::to_string(*n);
+  if (const auto* s = std::get_if<std::string>(&v))
+    return json::quote(*s);
+  return "null";
+}
+
+}  // namespace
+
+result<void> compare_rows(const row_set& expected, log_reader& reader, std::size_t differences_max,
+                          verify_report& report) {
+  for (const auto* t : projections::tables()) {
+    auto& count = report.tables.emplace_back();
+    count.table = t->name;
+    count.expected = expected.count(*t);
+    auto differs = [&](std::span<const projections::value> key, std::string_view column,
+                       std::string wanted, std::string found) {
+      ++count.different;
+      if (report.differences.size() < differences_max)
+        report.differences.push_back({std::string(t->name), {key.begin(), key.end()},
+                                      std::string(column), std::move(wanted), std::move(found)});
+    };
+    std::uint64_t matched = 0;
+    projections::row_query query{.table = t, .limit = rows_page};
+    for (;;) {
+      auto page = reader.rows(query);
+      if (!page)
+        return fail(page.error());
+      for (const auto& row : *page) {
+        ++count.found;
+        const auto key = key_of(*t, row);
+        const auto* wanted = expected.find(*t, key);
+        if (wanted == nullptr) {
+          differs(key, {}, {}, "a row");
+          continue;
+        }
+        ++matched;
+        if (*wanted == row)
+          continue;
+        for (std::size_t i = 0; i < row.size(); ++i)
+          if (order(row[i], (*wanted)[i]) != 0)
+            differs(key, t->columns[i].name, shown((*wanted)[i]), shown(row[i]));
+      }
+      if (page->size() < query.limit)
+        break;
+      const auto last = key_of(*t, page->back());
+      query.after.emplace(last.begin(), last.end());
+    }
+    if (matched < count.expected) {
+      // Rows that the table lacks: look each up, in one pass, only when some are known to lack.
+      result<void> failed;
+      expected.each(*t, [&](const projections::row& row) {
+        if (!failed)
+          return;
+        const auto key = key_of(*t, row);
+        auto found = reader.rows({.table = t, .equals = {key.begin(), key.end()}, .limit = 1});
+        if (!found)
+          failed = fail(found.error());
+        else if (found->empty())
+          differs(key, {}, "a row", {});
+      });
+      if (!failed)
+        return failed;
+    }
+    report.different += count.different;
+  }
+  return {};
+}
+
+result<verify_report> verify(log_reader& reader, const verify_options& options) {
+  const frozen_view view(reader);
+  if (!view.frozen())
+    return fail(view.frozen().error());
+  verify_report report;
+  row_fold fold;
+  replayer walk(reader, options.shard);
+  if (auto started = walk.start(fold); !started)
+    return fail(started.error());
+  for (;;) {
+    auto more = walk.step(fold, options.page);
+    if (!more)
+      return fail(more.error());
+    if (options.progress && !options.progress(walk.progress()))
+      return fail(errc::unavailable, "the check was ended");
+    if (!*more)
+      break;
+  }
+  report.progress = walk.progress();
+  report.streams = walk.streams();
+  if (auto compared = compare_rows(fold.rows(), reader, options.differences_max, report); !compared)
+    return fail(compared.error());
+  return report;
+}
+
+}  // namespace recalld::storage
