@@ -371,8 +371,9 @@ private:
     const auto own = static_cast<std::ptrdiff_t>(part.last_version - part.first_version + 1);
     stream_no_ = part.stream_no;
     answer.facts.assign(written.facts.begin(), written.facts.begin() + own);
+    // The past that a fork borrows is not in the tail.
     if (version_ == 0 && part.first_version > 1)
-      version_ = part.first_version - 1;
+      version_ = tail_after_ = part.first_version - 1;
     for (const auto& f : answer.facts)
       evolve(f);
     answer.first_version = part.first_version;

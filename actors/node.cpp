@@ -205,6 +205,8 @@ void node::stop() {
     end(r);
   if (around.cache)
     around.cache->flush_soon();
+  // Whoever still holds a handle of the gateway keeps the surroundings, not what is open on disk.
+  around.cache.reset();
   // Handles in the surroundings keep each other alive: let go of them.
   around.journal = around.directory = around.feed = nullptr;
   around.readers.clear();

@@ -77,6 +77,8 @@ caf::behavior courier::make_behavior() {
 }
 
 void courier::on_exit() {
+  // A wake-up that is still on its way keeps this object, but not the node.
+  line_.close();
   for (auto it = calls_.begin(); it != calls_.end(); it = calls_.begin())
     give_up(it, {errc::unavailable, "the client has gone"});
 }

@@ -57,6 +57,11 @@ void line::open(std::function<void()> up, std::function<void()> down,
     connect();
 }
 
+void line::close() noexcept {
+  to_.reset();
+  gateway_ = nullptr;
+}
+
 void line::established(actors::gateway_handle gateway) {
   gateway_ = std::move(gateway);
   pause_ = 0ms;
@@ -65,6 +70,8 @@ void line::established(actors::gateway_handle gateway) {
 }
 
 void line::connect() {
+  if (!to_)
+    return;
   auto& system = owner_->system();
   if (to_->tls ? !system.has_openssl_manager() : !system.has_middleman()) {
     failed_({errc::invalid, "the actor system was started without its network module"});

@@ -40,6 +40,9 @@ public:
   /// Tries to connect. The owner calls it when it gets the `connect_atom` that the line sends it.
   void connect();
 
+  /// Lets go of the gateway for good: its owner ends.
+  void close() noexcept;
+
   /// Null while there is no connection.
   const actors::gateway_handle& gateway() const noexcept { return gateway_; }
   bool is_up() const noexcept { return static_cast<bool>(gateway_); }

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "api/answers.hpp"
 #include "api/cursor.hpp"
 #include "api/steps.hpp"
@@ -127,8 +129,10 @@ void list(call_ptr call) {
       }
       call->answer(std::move(out).done());
     };
+    // What is forgotten, or of an earlier session of this id, may still lie in the log.
+    const auto begin = std::max(after, fact_key::track_item(track, seen.state->floor));
     // One more tells whether there is another page.
-    call->by_key(seen.stream, prefix, after, limit + 1, call->on<std::vector<shared_fact>>(answer));
+    call->by_key(seen.stream, prefix, begin, limit + 1, call->on<std::vector<shared_fact>>(answer));
   });
 }
 

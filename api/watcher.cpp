@@ -81,6 +81,7 @@ caf::behavior watcher::make_behavior() {
 void watcher::on_exit() {
   if (line_.is_up() && !id_.empty())
     send(line_.gateway(), id_, std::uint32_t{0});
+  line_.close();
   if (shared_->begun)
     std::exchange(shared_->begun, nullptr)(fail(errc::unavailable, "the watch was ended"));
 }
