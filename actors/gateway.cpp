@@ -343,6 +343,11 @@ public:
     }));
   }
 
+  void rebuild(std::vector<const projections::table*> tables,
+               std::function<void(result<rebuilt>)> then) override {
+    ask<rebuilt>(gateway_.around_->projector, rebuild_tables{std::move(tables)}, std::move(then));
+  }
+
   void figures(std::function<void(std::string)> then) override {
     const auto& a = *gateway_.around_;
     json::object_writer w;

@@ -65,6 +65,9 @@ public:
                     std::function<void(result<std::vector<projections::row>>)> then) = 0;
   /// The retention rules of an application.
   virtual void retention_of(std::string app, std::function<void(retention)> then) = 0;
+  /// Writes the rows of tables again from the log while commits go on.
+  virtual void rebuild(std::vector<const projections::table*> tables,
+                       std::function<void(result<rebuilt>)> then) = 0;
   /// Figures about the node as a JSON object.
   virtual void figures(std::function<void(std::string)> then) = 0;
 

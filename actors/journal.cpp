@@ -11,6 +11,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto sweep_budget = std::size_t{512};
+// A few milliseconds: commits wait no longer for a rebuild.
+constexpr std::size_t rebuild_facts = 2'000;
 // On a disk whose commits take longer than this, waiting for a little more pays.
 constexpr auto slow_commit_us = std::int64_t{1500};
 
@@ -142,6 +144,12 @@ void journal_state::commit(std::vector<waiting> batch) {
     self_->send(around_->feed, published{std::move(committed)});
 }
 
+result<bool> journal_state::rebuild(storage::rebuild& work) {
+  if (ended_)
+    return fail(errc::unavailable, "the node is ending");
+  return work.step(rebuild_facts);
+}
+
 void journal_state::tidy() {
   if (ended_)
     return;
@@ -174,6 +182,7 @@ caf::behavior journal(caf::stateful_actor<journal_state>* self, surroundings_ptr
       self->state.add(wish, promise);
       return promise;
     },
+    [self](rebuild_step& step) { return reply<bool>{self->state.rebuild(*step.work)}; },
     [self](flush_atom) { self->state.flush(); },
     [self](tidy_atom) { self->state.tidy(); },
   };

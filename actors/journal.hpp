@@ -21,6 +21,8 @@ public:
              storage::log_writer& writer, storage::shard_t shard, epoch_t epoch);
   void add(append& wish, caf::typed_response_promise<reply<appended>> promise);
   void flush();
+  /// One stretch of a rebuild; false when it is over.
+  result<bool> rebuild(storage::rebuild& work);
   /// Idle work: checkpoint and forgetting, a little at a time.
   void tidy();
 

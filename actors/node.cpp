@@ -21,6 +21,7 @@
 //
 //   journal, readers, directory, feed, timers, gateway: the node is nothing without any of them.
 //     The node says so once (`on_fatal`); the process ends and starts again from the log.
+//   projector: a rebuild that it had begun is lost, the live tables stay; the next start decides.
 //   aggregate actors: end only when the directory asks. One that raises is a bug: fatal as well.
 //
 // Order of the end
@@ -145,6 +146,11 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   }
   around.journal = p->spawn_blocking(journal, p->around, &writer, shard, *epoch);
   p->hold(around.journal, "journal");
+  auto rebuild_log = p->store->open_reader();
+  if (!rebuild_log)
+    return fail(rebuild_log.error());
+  around.projector = system.spawn(projector, p->around, &writer,
+                                  std::shared_ptr<storage::log_reader>(std::move(*rebuild_log)));
   around.feed = system.spawn(feed, p->around, head);
   p->hold(around.feed, "feed");
   around.directory = system.spawn(directory, p->around);
@@ -200,6 +206,7 @@ void node::stop() {
   self->request(around.directory, 30s, leave_atom::value).receive([] {}, [](const caf::error&) {});
   end(around.directory);
   end(around.feed);
+  end(around.projector);
   end(around.journal);
   for (auto& r : around.readers)
     end(r);
@@ -208,7 +215,7 @@ void node::stop() {
   // Whoever still holds a handle of the gateway keeps the surroundings, not what is open on disk.
   around.cache.reset();
   // Handles in the surroundings keep each other alive: let go of them.
-  around.journal = around.directory = around.feed = nullptr;
+  around.journal = around.directory = around.feed = around.projector = nullptr;
   around.readers.clear();
   p.gateway = nullptr;
   p.timers = nullptr;

@@ -4,6 +4,7 @@
 #include "events/result.hpp"
 #include "events/window.hpp"
 #include "projections/table.hpp"
+#include "storage/replay.hpp"
 #include "storage/store.hpp"
 
 #include <caf/actor.hpp>
@@ -32,7 +33,7 @@
 /// | reader          | detached; windows, rows, old versions, over a connection that only reads    |
 /// | feed            | pushes committed facts to watchers at the head, the others catch up         |
 /// | timers          | one heap of deadlines: passivation, expiry of sessions, sweeping            |
-/// | projector       | rebuilds outdated tables beside the live ones                               |
+/// | projector       | rebuilds tables beside the live ones, a stretch between two commits         |
 ///
 /// All of them are internal to a node. Only `gateway_protocol.hpp` crosses processes.
 namespace recalld::actors {
@@ -114,6 +115,22 @@ struct appended {
   std::vector<storage::committed_part> parts;
   std::vector<shared_fact> facts;  ///< Of all parts, in order.
   std::optional<storage::refusal> refused;
+};
+
+/// A stretch of a rebuild, between two commits. Answered with `reply<bool>`: whether more is left.
+struct rebuild_step {
+  std::shared_ptr<storage::rebuild> work;
+};
+
+// -- to the projector --
+
+/// Write the rows of these tables again from the log, beside the live ones, while commits go on.
+struct rebuild_tables {
+  std::vector<const projections::table*> tables;
+};
+struct rebuilt {
+  std::uint64_t facts = 0;
+  time_us_t took_us = 0;
 };
 
 // -- to a reader --
@@ -233,6 +250,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::foreign_recorded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::passivate)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::parked)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::append)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::rebuild_step)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::rebuild_tables)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::wake)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_receipt)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_keys)

@@ -29,6 +29,7 @@ struct surroundings {
   std::vector<caf::actor> readers;
   caf::actor directory;
   caf::actor feed;
+  caf::actor projector;
 
   /// The reader that serves a stream; always the same one, so its pages stay warm.
   const caf::actor& reader_for(const stream_id& stream) const {

@@ -1,6 +1,7 @@
 #include "api/catalogue.hpp"
 #include "api/families.hpp"
 #include "events/json.hpp"
+#include "projections/projections.hpp"
 
 /// About the node itself.
 namespace recalld::api {
@@ -45,6 +46,54 @@ void list(call_ptr call) {
   call->answer(std::move(out).done());
 }
 
+constexpr auto rebuild_request = std::to_array<field>({
+  {"tables", field_type::array, false, "Names of projection tables; all of them when absent."},
+});
+constexpr auto rebuild_answer = std::to_array<field>({
+  {"facts", field_type::integer, true, "How many facts were replayed."},
+  {"seconds", field_type::any, true, "How long it took."},
+});
+
+/// The tables that a request names; all of them when it names none.
+result<std::vector<const projections::table*>> named_tables(const actors::call& call) {
+  std::vector<const projections::table*> tables;
+  const auto raw = call.raw("tables");
+  if (!raw) {
+    const auto all = projections::tables();
+    return std::vector<const projections::table*>(all.begin(), all.end());
+  }
+  const auto names = json::elements(*raw, "tables");
+  if (!names)
+    return fail(names.error());
+  for (std::size_t i = 0; i < names->size(); ++i) {
+    const auto path = "tables[" + std::to_string(i) + "]";
+    const auto name = json::as_string((*names)[i], path);
+    if (!name)
+      return fail(name.error());
+    const auto* table = projections::find_table(*name);
+    if (table == nullptr)
+      return fail_field(path, "there is no table \"" + *name + "\"");
+    tables.push_back(table);
+  }
+  if (tables.empty())
+    return fail_field("tables", "must not be empty");
+  return tables;
+}
+
+void rebuild(call_ptr call) {
+  auto tables = named_tables(*call);
+  if (!tables) {
+    call->fail(tables.error());
+    return;
+  }
+  call->rebuild(std::move(*tables), call->on<actors::rebuilt>([call](const actors::rebuilt& done) {
+    json::object_writer out;
+    out.num("facts", done.facts)
+      .raw("seconds", std::to_string(static_cast<double>(done.took_us) / 1e6));
+    call->answer(std::move(out).done());
+  }));
+}
+
 constexpr operation operations[] = {
   {"node.figures",
    "Answers figures about the node.",
@@ -64,6 +113,15 @@ constexpr operation operations[] = {
    {},
    health_answer,
    health},
+  {"node.rebuild",
+   "Writes the rows of projection tables again from the log, beside the live ones.",
+   right::admin,
+   "POST",
+   "/v1/node/rebuild",
+   false,
+   rebuild_request,
+   rebuild_answer,
+   rebuild},
   {"catalogue.list",
    "Answers this catalogue.",
    right::read,

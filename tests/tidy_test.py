@@ -23,7 +23,8 @@ ARROWS = {
     "events": [],
     "projections": ["events/"],
     "storage": ["events/", "projections/"],
-    "actors": ["events/", "projections/", "storage/store.hpp", "storage/snapshot_cache.hpp"],
+    "actors": ["events/", "projections/", "storage/store.hpp", "storage/snapshot_cache.hpp",
+               "storage/replay.hpp"],
     # What can be listed is asked of the rows that projections describe as data.
     "api": ["events/", "actors/gateway.hpp", "actors/node.hpp", "actors/gateway_protocol.hpp",
             "actors/operation.hpp", "projections/projections.hpp"],
