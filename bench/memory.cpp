@@ -1,0 +1,82 @@
+#include "bench/server.hpp"
+#include "bench/workload.hpp"
+
+#include <malloc.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <thread>
+
+namespace recalld::bench {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr double allowed_bytes = 4096;
+
+double allocated() {
+  ::malloc_trim(0);
+  const auto m = ::mallinfo2();
+  return static_cast<double>(m.uordblks) + static_cast<double>(m.hblkhd);
+}
+
+void touch(server& node, std::size_t from, std::size_t to) {
+  auto next = from;
+  drive(node, "session.get", 64,
+        [&](std::size_t) -> std::optional<std::string> {
+          if (next == to)
+            return std::nullopt;
+          return "{" + session_members(next++) + R"(,"last":0,"include_state":false})";
+        },
+        0);
+}
+
+void wait_until_gone(server& node) {
+  for (auto waited = 0s; node.figures().live_streams > 0; ++waited) {
+    if (waited > 120s)
+      throw std::runtime_error("idle sessions did not leave memory");
+    std::this_thread::sleep_for(1s);
+  }
+}
+
+}  // namespace
+
+void memory(const plan& p) {
+  const std::size_t sessions = p.quick ? 5'000 : 100'000;
+  const scratch place(p);
+  const auto log = place.path() / "log";
+  {
+    log_filler fill(log);
+    for (std::size_t s = 0; s < 2 * sessions; ++s)
+      fill.create(s);
+    fill.finish();
+  }
+  // The node's clock is moved on by hand, so that idle sessions leave when they are told to.
+  auto later = std::make_shared<std::atomic<std::int64_t>>(0);
+  server node({.log = log, .clock = [later] {
+                 return std::chrono::duration_cast<std::chrono::microseconds>(
+                          std::chrono::system_clock::now().time_since_epoch())
+                          .count()
+                        + later->load();
+               }});
+  // Other sessions first, so that page caches are full and tables have their size.
+  touch(node, sessions, 2 * sessions);
+  *later += 3'600'000'000;
+  wait_until_gone(node);
+  const auto empty = allocated();
+  touch(node, 0, sessions);
+  const auto live = node.figures().live_streams;
+  const auto full = allocated();
+  *later += 3'600'000'000;
+  wait_until_gone(node);
+  const auto after = allocated();
+  const auto per_session = [&](double bytes) {
+    return (bytes - empty) / static_cast<double>(sessions);
+  };
+  note(std::to_string(live) + " streams were live");
+  print("memory.live_idle_session", per_session(full), "bytes", allowed_bytes);
+  print("memory.passivated_session", per_session(after), "bytes", allowed_bytes);
+}
+
+}  // namespace recalld::bench
