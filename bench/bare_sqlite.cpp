@@ -1,6 +1,7 @@
 #include "bench/bare_sqlite.hpp"
 
 #include "events/ids.hpp"
+#include "projections/projections.hpp"
 #include "storage/sqlite_store.hpp"
 
 #include <sqlite3.h>
@@ -51,6 +52,10 @@ public:
   void run() {
     while (step()) {
     }
+  }
+  query& put_same(int column, const query& from) {
+    sqlite3_bind_value(stmt_, column + 1, sqlite3_column_value(from.stmt_, column));
+    return *this;
   }
   std::int64_t number(int column) const { return sqlite3_column_int64(stmt_, column); }
   std::string_view words(int column) const {
@@ -122,8 +127,8 @@ bare_sqlite::bare_sqlite(std::unique_ptr<connection> c) : c_(std::move(c)) {}
 bare_sqlite::~bare_sqlite() = default;
 bare_sqlite::bare_sqlite(bare_sqlite&&) noexcept = default;
 
-bare_sqlite bare_sqlite::open(const std::filesystem::path& directory) {
-  return bare_sqlite(std::make_unique<connection>(directory / "recalld.db", false));
+bare_sqlite bare_sqlite::open(const std::filesystem::path& directory, bool write) {
+  return bare_sqlite(std::make_unique<connection>(directory / "recalld.db", write));
 }
 
 bare_sqlite::bare_sqlite(const std::filesystem::path& directory, std::size_t sessions) {
@@ -141,7 +146,7 @@ bare_sqlite::bare_sqlite(const std::filesystem::path& directory, std::size_t ses
   query session(c_->db,
                 "INSERT INTO sessions(stream, tenant, app, user, session, status, created_at, "
                 "updated_at, version, entries, floor, metadata) "
-                "VALUES(?, 'default', 'bench', ?, ?, 1, 1, 1, 0, 0, 0, '{}')");
+                "VALUES(?, 'default', 'bench', ?, ?, 'open', 1, 1, 0, 0, 0, '{}')");
   for (std::size_t i = 0; i < sessions; ++i) {
     const auto no = static_cast<std::int64_t>(i) + 1;
     const auto user = "u" + std::to_string(i);
@@ -270,6 +275,43 @@ std::size_t bare_sqlite::scan() {
 std::int64_t bare_sqlite::head() {
   query head(c_->db, "SELECT head FROM shards WHERE shard = 0");
   return head.step() ? head.number(0) : 0;
+}
+
+std::size_t bare_sqlite::copy_projections() {
+  std::size_t rows = 0;
+  c_->exec("BEGIN IMMEDIATE");
+  for (const auto* t : projections::tables()) {
+    const std::string name(t->name);
+    std::vector<std::string> shapes;
+    query shape(c_->db, "SELECT sql, name FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL "
+                        "ORDER BY type = 'index'");
+    shape.put(1, name);
+    while (shape.step()) {
+      auto sql = std::string(shape.words(0));
+      for (const auto& known : {name, std::string(shape.words(1))}) {
+        const auto quoted = '"' + known + '"';
+        if (const auto at = sql.find(quoted); at != std::string::npos)
+          sql.replace(at, quoted.size(), "\"bare_" + known + '"');
+      }
+      shapes.push_back(std::move(sql));
+    }
+    for (const auto& sql : shapes)
+      c_->exec(sql);
+    // Row by row, as a program that computes them has to.
+    std::string marks = "?";
+    for (std::size_t i = 1; i < t->columns.size(); ++i)
+      marks += ", ?";
+    query from(c_->db, ("SELECT * FROM \"" + name + '"').c_str());
+    query into(c_->db, ("INSERT INTO \"bare_" + name + "\" VALUES(" + marks + ")").c_str());
+    while (from.step()) {
+      for (std::size_t i = 0; i < t->columns.size(); ++i)
+        into.put_same(static_cast<int>(i), from);
+      into.run();
+      ++rows;
+    }
+  }
+  c_->exec("ROLLBACK");
+  return rows;
 }
 
 }  // namespace recalld::bench

@@ -22,8 +22,8 @@ class bare_sqlite {
 public:
   /// Makes a log with the server's own schema in `directory` and `sessions` sessions in it.
   bare_sqlite(const std::filesystem::path& directory, std::size_t sessions);
-  /// Opens what is there for reading.
-  static bare_sqlite open(const std::filesystem::path& directory);
+  /// Opens what is there.
+  static bare_sqlite open(const std::filesystem::path& directory, bool write = false);
   ~bare_sqlite();
   bare_sqlite(bare_sqlite&&) noexcept;
   bare_sqlite& operator=(bare_sqlite&&) = delete;
@@ -54,6 +54,10 @@ public:
   /// Reads the whole log in order; gives the number of rows.
   std::size_t scan();
   std::int64_t head();
+
+  /// Writes all rows of the projection tables into new tables of the same shape, in one transaction
+  /// which is taken back; gives the number of rows.
+  std::size_t copy_projections();
 
 private:
   struct connection;

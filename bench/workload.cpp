@@ -73,7 +73,8 @@ std::string append_load::next(std::size_t lane) {
   return out;
 }
 
-log_filler::log_filler(const std::filesystem::path& directory) {
+log_filler::log_filler(const std::filesystem::path& directory, bool command_ids)
+  : command_ids_(command_ids) {
   storage::sqlite_options options;
   options.directory = directory;
   auto opened = storage::open_sqlite(options);
@@ -88,6 +89,11 @@ log_filler::log_filler(const std::filesystem::path& directory) {
 
 log_filler::~log_filler() = default;
 
+std::string log_filler::fresh_id() {
+  auto id = uuid_v7(some_time, {0, 0}, 0);
+  return id.replace(id.size() - 12, 12, std::to_string(100'000'000'000 + ++ids_));
+}
+
 void log_filler::add(std::size_t session, session::fact fact) {
   auto& past = pasts_[session];
   ++past.version;
@@ -97,18 +103,22 @@ void log_filler::add(std::size_t session, session::fact fact) {
   storage::append_unit unit;
   unit.parts.push_back(std::move(one));
   unit.time = some_time;
+  if (command_ids_)
+    unit.command = fresh_id();
   units_.push_back(std::move(unit));
   if (units_.size() == facts_in_commit)
     finish();
 }
 
-void log_filler::create(std::size_t session) { add(session, session::created{}); }
+void log_filler::create(std::size_t session) {
+  add(session, session::created{});
+  pasts_[session].created = pasts_[session].version;
+}
 
 void log_filler::append(std::size_t session) {
   auto& past = pasts_[session];
   session::entry_appended entry;
-  entry.id = uuid_v7(some_time, {0, 0}, 0);
-  entry.id.replace(entry.id.size() - 12, 12, std::to_string(100'000'000'000 + ++ids_));
+  entry.id = fresh_id();
   entry.ordinal = ++past.entries;
   const bool user = entry.ordinal % 2 == 1;
   entry.role = user ? "user" : "assistant";
@@ -116,6 +126,7 @@ void log_filler::append(std::size_t session) {
     past.turn_version = past.version + 1;
     past.turn_ordinal = entry.ordinal;
   }
+  entry.life = past.created;
   entry.turn_version = past.turn_version;
   entry.turn_ordinal = past.turn_ordinal;
   auto raw = entry_json(user ? 0 : 1);

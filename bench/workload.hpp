@@ -42,7 +42,8 @@ private:
 /// Writes facts straight through the store, many in each commit: how large logs are prepared.
 class log_filler {
 public:
-  explicit log_filler(const std::filesystem::path& directory);
+  /// `command_ids`: each fact comes from a command with an id, so it has a receipt.
+  explicit log_filler(const std::filesystem::path& directory, bool command_ids = false);
   ~log_filler();
 
   void create(std::size_t session);
@@ -52,17 +53,20 @@ public:
   void finish();
 
 private:
-  struct past {
+  struct session_past {
     version_t version = 0;
+    version_t created = 0;
     std::uint64_t entries = 0;
     version_t turn_version = 0;
     std::uint64_t turn_ordinal = 0;
   };
+  std::string fresh_id();
   void add(std::size_t session, session::fact fact);
 
   std::unique_ptr<storage::store> store_;
   epoch_t epoch_ = 0;
-  std::unordered_map<std::size_t, past> pasts_;
+  bool command_ids_;
+  std::unordered_map<std::size_t, session_past> pasts_;
   std::vector<storage::append_unit> units_;
   std::uint64_t ids_ = 0;
 };
