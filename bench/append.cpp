@@ -13,14 +13,14 @@ model_row row_of(const std::filesystem::path& log) { return bare_sqlite::open(lo
 
 void measure(const plan& p, std::size_t sessions, bool command_ids) {
   const scratch place(p);
-  const auto name = "append.sessions=" + std::to_string(sessions)
-                    + (command_ids ? "" : ".no_command_id");
+  const auto name =
+    "append.sessions=" + std::to_string(sessions) + (command_ids ? "" : ".no_command_id");
   server node({.log = place.path() / "server"});
   create_sessions(node, sessions);
   append_load load(sessions, command_ids);
   const auto run = [&](double seconds) {
-    return drive(node, "session.append", sessions, [&](std::size_t lane) { return load.next(lane); },
-                 seconds);
+    return drive(
+      node, "session.append", sessions, [&](std::size_t lane) { return load.next(lane); }, seconds);
   };
   run(p.round_s() / 4);
   const auto row = row_of(place.path() / "server");
@@ -33,8 +33,9 @@ void measure(const plan& p, std::size_t sessions, bool command_ids) {
     const auto before = node.figures();
     auto out = run(p.round_s());
     const auto after = node.figures();
-    const auto batch = static_cast<double>(after.facts - before.facts)
-                       / static_cast<double>(std::max<std::uint64_t>(1, after.commits - before.commits));
+    const auto batch =
+      static_cast<double>(after.facts - before.facts)
+      / static_cast<double>(std::max<std::uint64_t>(1, after.commits - before.commits));
     rate.push_back(out.rate());
     p50.push_back(out.us.quantile(0.50));
     p99.push_back(out.us.quantile(0.99));
@@ -42,7 +43,8 @@ void measure(const plan& p, std::size_t sessions, bool command_ids) {
     const auto same = static_cast<std::size_t>(std::max(1.0, std::round(batch)));
     bare_rate.push_back(bare.append(row, same, command_ids, p.round_s()).rows_per_s);
     bare.checkpoint();
-    one_commit.push_back(bare.append(row, 1, command_ids, p.round_s() / 10).commit_us.quantile(0.5));
+    one_commit.push_back(
+      bare.append(row, 1, command_ids, p.round_s() / 10).commit_us.quantile(0.5));
     bare.checkpoint();
   }
   print(name, median(rate), "entries/s", median(bare_rate));

@@ -79,11 +79,11 @@ void number_into(std::string& text, std::uint64_t n) {
 struct bare_sqlite::connection {
   sqlite3* db = nullptr;
   std::size_t sessions = 0;
-  std::uint64_t next = 0;              ///< Session of the next append; counts on.
+  std::uint64_t next = 0;  ///< Session of the next append; counts on.
   std::int64_t position = 0;
   std::vector<std::int64_t> versions;  ///< By session.
   const int checkpoint_pages = storage::sqlite_options{}.checkpoint_pages;
-  int pages = 0;                       ///< In the write-ahead log.
+  int pages = 0;  ///< In the write-ahead log.
 
   connection(const std::filesystem::path& file, bool write) {
     const int flags = SQLITE_OPEN_NOMUTEX | (write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
@@ -283,8 +283,9 @@ std::size_t bare_sqlite::copy_projections() {
   for (const auto* t : projections::tables()) {
     const std::string name(t->name);
     std::vector<std::string> shapes;
-    query shape(c_->db, "SELECT sql, name FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL "
-                        "ORDER BY type = 'index'");
+    query shape(c_->db,
+                "SELECT sql, name FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL "
+                "ORDER BY type = 'index'");
     shape.put(1, name);
     while (shape.step()) {
       auto sql = std::string(shape.words(0));

@@ -112,18 +112,22 @@ void feed(const plan& p) {
     const auto batches = seen->batches.load();
     const auto bytes = seen->bytes.load();
     const stopwatch watch;
-    const auto out = drive(node, "session.append", writers,
-                           [&](std::size_t lane) { return load.next(lane); }, p.round_s());
+    const auto out = drive(
+      node, "session.append", writers, [&](std::size_t lane) { return load.next(lane); },
+      p.round_s());
     const auto after = node.figures();
     wait_for(*seen, batches + (after.commits - before.commits) * watchers);
     const auto deliveries = static_cast<double>((after.facts - before.facts) * watchers);
     rate.push_back(deliveries / watch.seconds());
     append_rate.push_back(out.rate());
     const auto messages = (seen->batches.load() - batches) / watchers;
-    const auto size = (seen->bytes.load() - bytes) / watchers / std::max<std::uint64_t>(1, messages);
-    const auto facts = static_cast<double>(after.facts - before.facts) / static_cast<double>(messages);
+    const auto size =
+      (seen->bytes.load() - bytes) / watchers / std::max<std::uint64_t>(1, messages);
+    const auto facts =
+      static_cast<double>(after.facts - before.facts) / static_cast<double>(messages);
     const auto some = std::max<std::uint64_t>(1, messages / 4);
-    plain_rate.push_back(facts * static_cast<double>(some * watchers) / (plain.run(some, size) / 1e6));
+    plain_rate.push_back(facts * static_cast<double>(some * watchers)
+                         / (plain.run(some, size) / 1e6));
   }
   const auto name = "feed.watchers=" + std::to_string(watchers);
   print(name + ".delay", median(delay), "us", median(plain_delay));

@@ -47,8 +47,7 @@ void print_machine(const plan& p) {
   if (::statfs(p.place.c_str(), &disk) == 0 && disk.f_type == tmpfs_magic)
     note("WARNING: the data lies in memory (tmpfs), commits cost nothing; set TMPDIR");
   char line[80];
-  std::snprintf(line, sizeof line, "fdatasync of 4 KiB: %.0f us (median of 200)",
-                sync_us(p.place));
+  std::snprintf(line, sizeof line, "fdatasync of 4 KiB: %.0f us (median of 200)", sync_us(p.place));
   note(line);
 }
 

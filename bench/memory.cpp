@@ -23,13 +23,14 @@ double allocated() {
 
 void touch(server& node, std::size_t from, std::size_t to) {
   auto next = from;
-  drive(node, "session.get", 64,
-        [&](std::size_t) -> std::optional<std::string> {
-          if (next == to)
-            return std::nullopt;
-          return "{" + session_members(next++) + R"(,"last":0,"include_state":false})";
-        },
-        0);
+  drive(
+    node, "session.get", 64,
+    [&](std::size_t) -> std::optional<std::string> {
+      if (next == to)
+        return std::nullopt;
+      return "{" + session_members(next++) + R"(,"last":0,"include_state":false})";
+    },
+    0);
 }
 
 void wait_until_gone(server& node) {

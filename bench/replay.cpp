@@ -1,8 +1,8 @@
+#include "storage/replay.hpp"
 #include "bench/bare_sqlite.hpp"
 #include "bench/workload.hpp"
 #include "events/fold.hpp"
 #include "projections/projections.hpp"
-#include "storage/replay.hpp"
 #include "storage/sqlite_store.hpp"
 
 #include <stdexcept>

@@ -51,11 +51,9 @@ std::string server::ask(const std::string& operation, std::string request) {
   std::string wrong;
   caf::scoped_actor self{system_};
   self->request(gateway(), caf::infinite, actors::protocol_version, operation, std::move(request))
-    .receive(
-      [&](std::uint16_t status, std::string& answer) {
-        (status == 0 ? out : wrong) = std::move(answer);
-      },
-      [&](const caf::error&) { wrong = "the node is gone"; });
+    .receive([&](std::uint16_t status,
+                 std::string& answer) { (status == 0 ? out : wrong) = std::move(answer); },
+             [&](const caf::error&) { wrong = "the node is gone"; });
   if (!wrong.empty())
     throw std::runtime_error(operation + ": " + wrong);
   return out;
@@ -92,9 +90,11 @@ public:
     next_ = std::move(next);
     done_ = std::move(done);
     begin_ = clock::now();
-    end_ = seconds > 0 ? begin_ + std::chrono::duration_cast<clock::duration>(
-                           std::chrono::duration<double>(seconds))
-                       : clock::time_point::max();
+    end_ =
+      seconds > 0
+        ? begin_
+            + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds))
+        : clock::time_point::max();
     for (std::size_t lane = 0; lane < lanes; ++lane)
       send(lane, begin_);
     end_if_done();
@@ -106,7 +106,8 @@ private:
     if (!request)
       return;
     ++in_flight_;
-    self_->request(gateway_, caf::infinite, actors::protocol_version, operation_, std::move(*request))
+    self_
+      ->request(gateway_, caf::infinite, actors::protocol_version, operation_, std::move(*request))
       .then([this, lane, now](std::uint16_t status,
                               const std::string& answer) { answered(lane, now, status, answer); },
             [this](const caf::error&) { failed("the node is gone"); });

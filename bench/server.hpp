@@ -49,7 +49,7 @@ private:
 struct load_outcome {
   std::uint64_t answered = 0;  ///< Within the time.
   double seconds = 0;
-  histogram us;                ///< From the request to its answer.
+  histogram us;  ///< From the request to its answer.
   double rate() const noexcept { return static_cast<double>(answered) / seconds; }
 };
 

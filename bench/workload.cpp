@@ -24,11 +24,12 @@ stream_id session_of(std::size_t n) {
 }
 
 std::string entry_json(std::size_t n) {
-  static constexpr std::string_view words
-    = "The harbour was quiet that morning, and the boats lay in two rows behind the pier. "
-      "She asked whether the ferry would still run, because the forecast had spoken of wind. ";
+  static constexpr std::string_view words =
+    "The harbour was quiet that morning, and the boats lay in two rows behind the pier. "
+    "She asked whether the ferry would still run, because the forecast had spoken of wind. ";
   const bool user = n % 2 == 0;
-  std::string out = user ? R"({"role":"user","author":"mara",)" : R"({"role":"assistant","author":"agent",)";
+  std::string out =
+    user ? R"({"role":"user","author":"mara",)" : R"({"role":"assistant","author":"agent",)";
   out += R"("type":"message","filter_key":"main","content":")";
   constexpr std::string_view tail = R"("})";
   for (std::size_t at = 0; out.size() + tail.size() < entry_bytes; ++at)
@@ -39,13 +40,14 @@ std::string entry_json(std::size_t n) {
 
 void create_sessions(server& node, std::size_t count) {
   std::size_t next = 0;
-  drive(node, "session.create", std::min<std::size_t>(count, 512),
-        [&](std::size_t) -> std::optional<std::string> {
-          if (next == count)
-            return std::nullopt;
-          return "{" + session_members(next++) + "}";
-        },
-        0);
+  drive(
+    node, "session.create", std::min<std::size_t>(count, 512),
+    [&](std::size_t) -> std::optional<std::string> {
+      if (next == count)
+        return std::nullopt;
+      return "{" + session_members(next++) + "}";
+    },
+    0);
 }
 
 append_load::append_load(std::size_t sessions, bool command_ids)
