@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <ostream>
+#include <streambuf>
 
 #include <CLI/App.hpp>
 #include <fmt/format.h>
@@ -14,6 +16,7 @@
 #include "cli/progress.hpp"
 #include "cli/session_listing.hpp"
 #include "cli/text_table.hpp"
+#include "storage/dump.hpp"
 
 namespace recalld::cli {
 
@@ -44,6 +47,9 @@ public:
   void write(const std::string& line) {
     std::fwrite(line.data(), 1, line.size(), file_);
     std::fputc('\n', file_);
+  }
+  bool write_raw(const char* bytes, std::size_t n) {
+    return std::fwrite(bytes, 1, n, file_) == n;
   }
   /// A file appears under its name only when it is whole and on the disk.
   bool finish() {
@@ -112,6 +118,52 @@ int export_sessions(const invocation& call, const options& o) {
   return exit_code::success;
 }
 
+/// Lets the storage's own writer of dumps write to where the lines go.
+class stream_to_lines : public std::streambuf {
+public:
+  explicit stream_to_lines(line_file& out) : out_(&out) {}
+
+protected:
+  std::streamsize xsputn(const char* bytes, std::streamsize n) override {
+    return out_->write_raw(bytes, static_cast<std::size_t>(n)) ? n : 0;
+  }
+  int overflow(int c) override {
+    const auto byte = static_cast<char>(c);
+    return out_->write_raw(&byte, 1) ? c : traits_type::eof();
+  }
+
+private:
+  line_file* out_;
+};
+
+int export_log(const invocation& call, const options& o) {
+  auto store = open_log_to_read(call);
+  if (!store)
+    return call.fail(store.error());
+  auto log = (*store)->open_reader();
+  if (!log)
+    return call.fail(log.error());
+  const auto head = (*log)->head(0);
+  if (!head)
+    return call.fail(head.error());
+  line_file out(o.output);
+  if (!out.good())
+    return call.fail(out.failure());
+  stream_to_lines buffer(out);
+  std::ostream stream(&buffer);
+  progress bar(call.err, "export", "facts", *head, call.out.tty && o.output.empty());
+  auto written = storage::write_dump(**log, stream, 0, [&](position_t at) { bar.at(at); });
+  if (!out.good())
+    return call.fail(out.failure());
+  if (!written)
+    return call.fail(written.error());
+  if (!out.finish())
+    return call.fail(out.failure());
+  bar.at(*head);
+  bar.finish();
+  return exit_code::success;
+}
+
 } // namespace
 
 command export_command() {
@@ -133,7 +185,11 @@ command export_command() {
         ->check(CLI::IsMember({"sessions", "log"}));
       app.add_option("-o,--output", o->output, "The file; it appears when it is whole.")
         ->type_name("FILE");
-      return [o](const invocation& call) { return export_sessions(call, *o); };
+      return [o](const invocation& call) {
+        if (o->format == "log" && !o->session.empty())
+          return call.fail(invalid("SESSION", "a log is exported whole"));
+        return o->format == "log" ? export_log(call, *o) : export_sessions(call, *o);
+      };
     },
     .heading = "Data",
   };

@@ -1,11 +1,16 @@
+#include <fstream>
+#include <iostream>
 #include <limits>
 #include <memory>
 
 #include <CLI/App.hpp>
+#include <fmt/format.h>
 
 #include "cli/addressing.hpp"
 #include "cli/commands.hpp"
+#include "cli/log_replay.hpp"
 #include "cli/replay_view.hpp"
+#include "storage/dump.hpp"
 
 namespace recalld::cli {
 
@@ -55,14 +60,52 @@ int replay_session(const invocation& call, const options& o, storage::log_reader
   return o.step ? show_steps(call, *past, *version) : show_moment(call, *past, *version, o.entries);
 }
 
+/// The store of the data directory, or an exported log in memory.
+result<std::unique_ptr<storage::store>> open_source(const invocation& call, const options& o) {
+  if (o.from.empty())
+    return o.rebuild.empty() ? open_log_to_read(call) : open_log_to_write(call);
+  if (o.from == "-")
+    return storage::read_dump(std::cin);
+  std::ifstream in(o.from, std::ios::binary);
+  if (!in)
+    return fail(errc::not_found, fmt::format("cannot read {}", o.from));
+  auto read = storage::read_dump(in);
+  if (!read)
+    read.error().message = fmt::format("{}: {}", o.from, read.error().message);
+  return read;
+}
+
+/// The options that go together; a message about those that do not.
+std::string contradiction(const options& o) {
+  const int whole_log = (o.verify ? 1 : 0) + (o.rebuild.empty() ? 0 : 1);
+  const int of_session = (o.step ? 1 : 0) + (o.diff.empty() ? 0 : 1);
+  if (whole_log > 1 || of_session > 1)
+    return "--verify, --rebuild, --step and --diff are different things to do: give one";
+  if (whole_log == 1 && (of_session == 1 || !o.session.empty() || !o.at.empty()))
+    return "--verify and --rebuild are about the whole log, not about one session";
+  if (whole_log == 1 && !o.from.empty())
+    return "an exported log has no tables: --verify and --rebuild are for the store";
+  if (whole_log == 0 && o.session.empty() && (o.from.empty() || of_session == 1 || !o.at.empty()))
+    return "which session? Give its id, or --verify or --rebuild for the whole log";
+  if (!o.diff.empty() && !o.at.empty())
+    return "--diff names its points itself";
+  return {};
+}
+
 int replay(const invocation& call, const options& o) {
-  auto store = open_log_to_read(call);
+  if (const auto wrong = contradiction(o); !wrong.empty())
+    return call.fail({errc::invalid, wrong});
+  auto store = open_source(call, o);
   if (!store)
     return call.fail(store.error());
+  if (!o.rebuild.empty())
+    return rebuild_rows(call, **store, o.rebuild);
   auto log = (*store)->open_reader();
   if (!log)
     return call.fail(log.error());
-  return replay_session(call, o, **log);
+  if (!o.from.empty() && o.session.empty())
+    return summarise_log(call, **log);
+  return o.verify ? verify_rows(call, **log) : replay_session(call, o, **log);
 }
 
 } // namespace
@@ -105,7 +148,7 @@ command replay_command() {
                    "Fold the whole log and compare every row of every table.");
       app.add_option("--rebuild", o->rebuild, "Write a table's rows again from the log.")
         ->type_name("NAME|all");
-      app.add_option("--from", o->from, "Replay an exported log instead of the store.")
+      app.add_option("--from", o->from, "Replay an exported log instead of the store; without a session, tell what is in it.")
         ->type_name("FILE");
       return [o](const invocation& call) { return replay(call, *o); };
     },
