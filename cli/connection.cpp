@@ -1,5 +1,7 @@
 #include "cli/connection.hpp"
 
+#include <algorithm>
+
 #include <caf/actor_system.hpp>
 #include <fmt/format.h>
 
@@ -9,6 +11,8 @@
 #include "cli/hosting.hpp"
 
 namespace recalld::cli {
+
+constexpr std::chrono::seconds patience_max{5};
 
 struct connection::parts {
   explicit parts(const settings& s)
@@ -54,21 +58,28 @@ result<std::unique_ptr<connection>> connection::open(const invocation& call, boo
     return fail_field("tls.insecure_loopback",
                       "without TLS only a server on this machine is spoken to, not "
                         + server->host);
+  if (auto reached = check_reachable(*server); !reached) {
+    auto e = reached.error();
+    e.message += "; `recalld serve` starts a server, --embedded does without";
+    return fail(std::move(e));
+  }
   if (plain) {
     p->config.use_plain_network();
   } else if (auto tls = p->config.use_tls(api::client_files(s.path("tls.certs"))); !tls) {
-    return fail(tls.error());
+    auto e = tls.error();
+    e.message +=
+      "; `serve` makes certificates in its data directory, --data or --certs name the place";
+    return fail(std::move(e));
   }
   p->system = std::make_unique<caf::actor_system>(p->config);
   auto connected =
-    recalld::client::connect(*p->system, server->host, server->port, !plain, p->timeout);
+    recalld::client::connect(*p->system, server->host, server->port, !plain,
+                             std::min<std::chrono::milliseconds>(p->timeout, patience_max));
   if (!connected) {
     auto e = connected.error();
     if (e.code == errc::unavailable)
       e.message +=
-        fmt::format("; is a server running on {}? `recalld serve` starts one, --embedded does "
-                    "without",
-                    s.text("server"));
+        fmt::format("; does it accept the certificates in {}?", s.path("tls.certs").string());
     return fail(std::move(e));
   }
   p->client = std::make_unique<recalld::client>(std::move(*connected));

@@ -5,8 +5,6 @@
 
 #include <CLI/App.hpp>
 #include <fmt/format.h>
-#include <netdb.h>
-#include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -187,32 +185,12 @@ private:
     }
   }
 
-  /// Whether anybody listens at all: a real connection to nobody would take its whole timeout.
-  static bool listens(const host_and_port& at) {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (::getaddrinfo(at.host.c_str(), std::to_string(at.port).c_str(), &hints, &found) != 0)
-      return false;
-    bool open = false;
-    for (const auto* a = found; a != nullptr && !open; a = a->ai_next) {
-      const int fd = ::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-      const timeval patience{.tv_sec = 2, .tv_usec = 0};
-      ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-      open = fd >= 0 && ::connect(fd, a->ai_addr, a->ai_addrlen) == 0;
-      if (fd >= 0)
-        ::close(fd);
-    }
-    ::freeaddrinfo(found);
-    return open;
-  }
-
   void server() {
     const auto& address = s().text("server");
     const auto at = parse_host_and_port(address, "server");
     if (!at)
       return tell(grade::bad, "server", at.error().message);
-    if (!listens(*at))
+    if (!check_reachable(*at))
       return tell(grade::note, "server", "none runs on " + address);
     auto to = connection::open(call_, false);
     if (!to)

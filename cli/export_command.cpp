@@ -48,9 +48,7 @@ public:
     std::fwrite(line.data(), 1, line.size(), file_);
     std::fputc('\n', file_);
   }
-  bool write_raw(const char* bytes, std::size_t n) {
-    return std::fwrite(bytes, 1, n, file_) == n;
-  }
+  bool write_raw(const char* bytes, std::size_t n) { return std::fwrite(bytes, 1, n, file_) == n; }
   /// A file appears under its name only when it is whole and on the disk.
   bool finish() {
     const bool written = good() && std::fflush(file_) == 0;

@@ -1,15 +1,71 @@
 #include "cli/hosting.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 
 #include <fmt/format.h>
+#include <netdb.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "api/catalogue.hpp"
 
 namespace recalld::cli {
+
+namespace {
+
+/// Tries `act` on a socket for each address that a name has; the errno of the last failure, or 0.
+template <class Act>
+result<void> try_addresses(const std::string& host, std::uint16_t port, int flags, Act act,
+                           std::string_view what) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = flags;
+  addrinfo* found = nullptr;
+  const auto place = fmt::format("{}:{}", host, port);
+  if (const int why = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+      why != 0)
+    return fail(errc::unavailable, fmt::format("{} {}: {}", what, place, ::gai_strerror(why)));
+  int why = EADDRNOTAVAIL;
+  for (const auto* a = found; a != nullptr && why != 0; a = a->ai_next) {
+    const int fd = ::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+    why = fd >= 0 && act(fd, *a) == 0 ? 0 : errno;
+    if (fd >= 0)
+      ::close(fd);
+  }
+  ::freeaddrinfo(found);
+  if (why != 0)
+    return fail(errc::unavailable, fmt::format("{} {}: {}", what, place, std::strerror(why)));
+  return {};
+}
+
+} // namespace
+
+result<void> check_reachable(const host_and_port& at) {
+  return try_addresses(
+    at.host, at.port, 0,
+    [](int fd, const addrinfo& a) {
+      const timeval patience{.tv_sec = 2, .tv_usec = 0};
+      ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+      return ::connect(fd, a.ai_addr, a.ai_addrlen);
+    },
+    "cannot reach");
+}
+
+result<void> check_listenable(const std::string& address, std::uint16_t port) {
+  return try_addresses(
+    address, port, AI_PASSIVE,
+    [](int fd, const addrinfo& a) {
+      const int yes = 1;
+      ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+      return ::bind(fd, a.ai_addr, a.ai_addrlen) == 0 ? ::listen(fd, 1) : -1;
+    },
+    "cannot listen on");
+}
 
 actors::node_options node_options_of(const settings& s, std::unique_ptr<storage::store> store) {
   actors::node_options o;

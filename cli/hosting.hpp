@@ -21,6 +21,13 @@ struct host_and_port {
 result<host_and_port> parse_host_and_port(std::string_view text, std::string_view field);
 bool is_loopback(std::string_view host) noexcept;
 
+/// Whether somebody listens there; `unavailable` with the system's reason when nobody does. Far
+/// quicker than a whole connection to nobody.
+result<void> check_reachable(const host_and_port& at);
+/// Whether this process may listen there; `unavailable` with the system's reason, e.g. because the
+/// port is in use.
+result<void> check_listenable(const std::string& address, std::uint16_t port);
+
 /// Sends the log to stderr, at the level and with the colours that the settings ask for.
 void start_logging(const settings& s, bool colour, std::string_view quietest = "trace");
 

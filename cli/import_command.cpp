@@ -59,10 +59,11 @@ result<std::unique_ptr<import_source>> open_source(const invocation& call, const
                                                    std::istream& in) {
   const import_defaults defaults{call.settings.text("tenant"), call.settings.text("app"),
                                  call.settings.text("user")};
+  in.clear();
+  in.seekg(0);
   const auto format = o.format == "auto"   ? guess_format(in)
                     : o.format == "locomo" ? import_format::locomo
                                            : import_format::json_lines;
-  in.clear();
   in.seekg(0);
   if (format == import_format::locomo)
     return read_locomo(in, defaults);
@@ -124,6 +125,14 @@ public:
 
   std::uint64_t entries() const noexcept { return entries_; }
   std::uint64_t known_already() const noexcept { return known_already_; }
+  /// After `finish`: sessions of which nothing was refused.
+  std::uint64_t sessions() const {
+    std::uint64_t n = 0;
+    for (const auto& l : lanes_)
+      for (const auto& key : l->created)
+        n += key.starts_with("session ") && !l->refused.contains(key) ? 1 : 0;
+    return n;
+  }
   /// After `finish`: what the server refused.
   const std::vector<bad_line>& failures() const noexcept { return failures_; }
   const std::optional<error>& first_error() const noexcept { return first_error_; }
@@ -357,9 +366,7 @@ int import_stream(const invocation& call, const options& o, std::istream& in) {
   out.finish();
   bar.at(out.entries());
   bar.finish();
-  const totals done{out.first_error() && !o.keep_going ? 0
-                                                       : seen.good.sessions - out.failures().size(),
-                    out.entries()};
+  const totals done{out.sessions(), out.entries()};
   print_summary(call, seen, done, out.known_already(), out.failures(), bar.seconds());
   if (!call.json)
     report_bad(call, out.failures());

@@ -148,7 +148,10 @@ command replay_command() {
                    "Fold the whole log and compare every row of every table.");
       app.add_option("--rebuild", o->rebuild, "Write a table's rows again from the log.")
         ->type_name("NAME|all");
-      app.add_option("--from", o->from, "Replay an exported log instead of the store; without a session, tell what is in it.")
+      app
+        .add_option(
+          "--from", o->from,
+          "Replay an exported log instead of the store; without a session, tell what is in it.")
         ->type_name("FILE");
       return [o](const invocation& call) { return replay(call, *o); };
     },

@@ -160,8 +160,8 @@ void print_step(const invocation& call, const recorded& r, const std::vector<dif
   const auto room = call.out.width == 0   ? content.size() + 1
                   : call.out.width > used ? call.out.width - used
                                           : 0;
-  fmt::print("{}{}  {}\n", call.out.paint(style::dim, head), call.out.paint(style::cyan, r.type),
-             truncate(content, room));
+  fmt::print("{}{}{}{}\n", call.out.paint(style::dim, head), call.out.paint(style::cyan, r.type),
+             content.empty() ? "" : "  ", truncate(content, room));
   for (const auto& d : changes)
     if (d.what != "entries")
       print_difference(call, d, 8);

@@ -120,10 +120,13 @@ int serve(const invocation& call) {
   const auto begin = std::chrono::steady_clock::now();
   const auto& s = call.settings;
   start_logging(s, call.err.colour);
-  for (const auto& warning : s.warnings())
-    spdlog::warn("{}", warning);
   signal_reader signals;
 
+  // Before anything is made or touched: what is taken is taken.
+  const auto& address = s.text("listen.address");
+  const auto wanted = static_cast<std::uint16_t>(s.number("listen.port"));
+  if (auto free = check_listenable(address, wanted); !free)
+    return call.fail(free.error());
   auto store = open_log_to_write(call);
   if (!store)
     return call.fail(store.error());
@@ -140,8 +143,6 @@ int serve(const invocation& call) {
   auto node = actors::node::start(system, std::move(options));
   if (!node)
     return call.fail(node.error());
-  const auto& address = s.text("listen.address");
-  const auto wanted = static_cast<std::uint16_t>(s.number("listen.port"));
   const auto port = (*node)->publish(address, wanted, !s.flag("tls.insecure_loopback"));
   if (!port)
     return call.fail(port.error());

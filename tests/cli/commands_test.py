@@ -1,0 +1,623 @@
+#!/usr/bin/env python3
+"""Drives the real program from the outside: every command, its exit status, its JSON.
+
+    commands_test.py RECALLD [NAME...]
+
+Without names every test runs. Each gets an empty directory and a server when it asks for one.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+EXAMPLE = os.path.join(ROOT, "examples", "conversation.jsonl")
+BIN = ""
+WHO = ["--app", "demo", "--user", "anna"]
+SLOW = float(os.environ.get("RECALLD_TEST_PATIENCE", "60"))
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition, *what):
+    if not condition:
+        raise Failure(" ".join(str(w) for w in what))
+
+
+class Box:
+    """A directory of its own, and the servers that were started in it."""
+
+    def __init__(self):
+        self.path = tempfile.mkdtemp(prefix="recalld-test-")
+        self.data = os.path.join(self.path, "data")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("RECALLD_")}
+        self.env.update(RECALLD_DATA=self.data, RECALLD_TIMEOUT_S="30", HOME=self.path)
+        self.servers = []
+
+    def close(self):
+        for server in self.servers:
+            if server.poll() is None:
+                server.kill()
+            server.wait()
+            server.stdout.close()
+        subprocess.run(["chmod", "-R", "u+w", self.path], check=False)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def file(self, name, text):
+        path = os.path.join(self.path, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        return path
+
+    def run(self, *args, status=0, stdin=None, env=None):
+        done = subprocess.run([BIN, *args], input=stdin, capture_output=True, text=True, check=False,
+                              cwd=self.path, env={**self.env, **(env or {})}, timeout=SLOW * 3)
+        check(status is None or done.returncode == status, "recalld", *args, "ended with", done.returncode,
+              "instead of", status, "\n", done.stdout, "\n", done.stderr)
+        return done
+
+    def json(self, *args, **more):
+        return json.loads(self.run(*args, "--json", **more).stdout)
+
+    def error(self, *args, status, **more):
+        done = self.run(*args, "--json", status=status, **more)
+        return json.loads(done.stderr.strip().splitlines()[-1])["error"]
+
+    def serve(self, *args, port=0):
+        server = subprocess.Popen([BIN, "serve", "--port", str(port), "--json", *args], cwd=self.path, env=self.env,
+                                  stdout=subprocess.PIPE, stderr=open(os.path.join(self.path, "serve.log"), "ab"),
+                                  text=True)
+        self.servers.append(server)
+        line = server.stdout.readline()
+        check(line, "the server did not start:", open(os.path.join(self.path, "serve.log"), encoding="utf-8").read())
+        ready = json.loads(line)
+        self.env["RECALLD_SERVER"] = ready["listen"]
+        return server, ready
+
+    def lines(self, path):
+        with open(path, encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+
+# --- configuration, help ---------------------------------------------------------------------------
+
+def test_help(box):
+    check("Usage: recalld COMMAND" in box.run("--help").stdout)
+    check("Exit status:" in box.run("--help").stdout)
+    check("recalld" in box.run("--version").stdout)
+    check("Usage" in box.run(status=2).stderr)
+    for command in ("serve", "doctor", "certs", "certs init", "bench", "session", "session create", "session append",
+                    "session get", "session messages", "session list", "session state", "session fork",
+                    "session close", "session delete", "tail", "call", "import", "export", "replay", "config",
+                    "completion"):
+        text = box.run(*command.split(), "--help").stdout
+        check(f"Usage: recalld {command}" in text, command)
+        check(command in ("session", "certs") or "Examples:" in text, command, "has no examples")
+
+
+def test_wrong_command_lines(box):
+    check("did you mean 'session'" in box.run("sesion", status=2).stderr)
+    check("did you mean 'create'" in box.run("session", "creat", status=2).stderr)
+    check("did you mean '--last'" in box.run("session", "get", "s", "--lsat", "3", status=2).stderr)
+    check(box.error("session", "get", "s", "--last", "-3", status=2)["code"] == "invalid")
+    check(box.error("session", "get", "s", status=2)["field"] == "app")
+    check("--user" in box.error("session", "get", "s", "--app", "a", status=2)["message"])
+    for bad in (["replay"], ["replay", "s", "--verify"], ["replay", "--verify", "--rebuild", "all"],
+                ["replay", "s", "--step", "--diff", "1..2"], ["completion", "tcsh"], ["serve", "extra"]):
+        box.run(*bad, status=2)
+
+
+def test_config(box):
+    values = box.json("config")["settings"]
+    check(values["listen.port"] == {"value": "4711", "from": "default", "environment": "RECALLD_LISTEN_PORT"})
+    check(values["data"]["from"] == "RECALLD_DATA")
+    file = box.file("recalld.toml", "app = \"filed\"\n[listen]\nport = 9\n")
+    values = box.json("config", "--user", "u")["settings"]
+    check(values["listen.port"]["value"] == "9" and values["listen.port"]["from"] == "recalld.toml:3")
+    check(values["user"]["from"] == "--user")
+    check(box.json("config", env={"RECALLD_LISTEN_PORT": "10"})["settings"]["listen.port"]["value"] == "10")
+    check(box.json("config", "--config", file)["file"] == file)
+    box.run("config", "--config", "missing.toml", status=3)
+    other = box.file("other.toml", "[listen]\nprot = 9\n")
+    e = box.error("config", "--config", other, status=2)
+    check("did you mean 'listen.port'" in e["message"] and ":2:" in e["message"], e)
+    check("did you mean RECALLD_LISTEN_PORT" in box.run("config", env={"RECALLD_LISTEN_PROT": "1"}).stderr)
+    template = box.run("config", "--template").stdout
+    box.run("config", "--config", box.file("t.toml", template))
+
+
+def test_completion(box):
+    for shell in ("bash", "zsh", "fish"):
+        script = box.run("completion", shell).stdout
+        check("replay" in script and "rebuild" in script, shell)
+        if shutil.which(shell):
+            subprocess.run([shell, "-n", box.file("script", script)], check=True)
+    probe = """
+source script
+complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _recalld; echo "${COMPREPLY[*]}"; }
+complete_words recalld ses
+complete_words recalld session fo
+complete_words recalld replay --ver
+complete_words recalld serve --log-level w
+"""
+    box.file("script", box.run("completion", "bash").stdout)
+    done = subprocess.run(["bash", "-c", probe], cwd=box.path, capture_output=True, text=True, check=True)
+    check(done.stdout.split("\n")[:4] == ["session", "fork", "--verify", "warn"], done.stdout, done.stderr)
+
+
+def test_manual(box):
+    """The manual says what the program says."""
+    def manual(name):
+        with open(os.path.join(ROOT, "docs", name), encoding="utf-8") as text:
+            return text.read()
+    check(box.run("config", "--markdown").stdout.strip() in manual("configuration.md"),
+          "docs/configuration.md: paste `recalld config --markdown`")
+    cli = manual("cli.md")
+    top = box.run("--help").stdout
+    for code, name in re.findall(r"^  (\d+) +(\w+) ", top[top.index("Exit status:"):], re.M):
+        check(re.search(rf"^\| {code} \| `{name}` \|", cli, re.M), "docs/cli.md lacks exit status", code, name)
+    for block in re.findall(r"<!-- help: (.*?) -->\n```text\n(.*?)```", cli, re.S):
+        words = block[0].split()[1:]
+        check(block[1] == box.run(*words, "--help").stdout, "docs/cli.md is old: paste `", block[0], "--help`")
+    for command in re.findall(r"^  (\w+)  ", top[:top.index("Options:")], re.M):
+        check(f"<!-- help: recalld {command} -->" in cli, "docs/cli.md lacks", command)
+
+
+# --- a server and its sessions ---------------------------------------------------------------------
+
+def test_sessions(box):
+    box.serve()
+    made = box.json("session", "create", "s1", *WHO, "--state", '{"a":1,"user:lang":"de"}', "--metadata", '{"m":[1]}')
+    check(made["created"] and made["session"] == "s1")
+    check(len(box.json("session", "create", *WHO)["session"]) == 36)
+    check(box.error("session", "create", "s1", *WHO, status=4)["code"] == "already_exists")
+    check(not box.json("session", "create", "s1", *WHO, "--return-existing")["created"])
+    check("--state" in box.error("session", "create", "s3", *WHO, "--state", "{", status=2)["field"])
+
+    for i in range(3):
+        box.run("session", "append", "s1", *WHO, "--text", f"question {i}", "--author", "Anna")
+        box.run("session", "append", "s1", *WHO, "--role", "assistant", "--text", f"answer {i}\x1b[31m")
+    box.run("session", "append", "s1", *WHO, "--entry", "-", stdin='{"id":"x","role":"user","content":"from stdin"}\n\n'
+            '{"id":"y","role":"tool","tool_results":[1]}\n')
+    again = box.json("session", "append", "s1", *WHO, "--entry", '{"id":"x","role":"user","content":"again"}')
+    check(again["entries"][0]["duplicate"], again)
+    once = box.json("session", "append", "s1", *WHO, "--text", "once", "--command-id", "c1")
+    check(box.json("session", "append", "s1", *WHO, "--text", "once", "--command-id", "c1")["version"] == once["version"])
+    check(box.error("session", "append", "s1", *WHO, "--text", "other", "--command-id", "c1", status=6)["code"] == "key_reuse")
+    e = box.error("session", "append", "s1", *WHO, "--text", "x", "--expected-version", "1", status=5)
+    check(e["current_version"] == once["version"], e)
+    check(box.error("session", "append", "s1", *WHO, status=2)["code"] == "invalid")
+    check(box.error("session", "append", "s1", *WHO, "--entry", '{"role":', status=2)["field"] == "entries[0]")
+
+    got = box.json("session", "get", "s1", *WHO, "--last", "2")
+    check(got["entries"][-1]["entry"]["content"] == "once", got)
+    check(got["state"] == {"a": 1, "user:lang": "de"} and got["metadata"] == {"m": [1]}, got)
+    check([e["entry"]["id"] for e in box.json("session", "get", "s1", *WHO, "--anchor", "x", "--before", "0", "--after", "1")["entries"]]
+          == ["x", "y"])
+    check(all(e["entry"]["role"] == "assistant" for e in box.json("session", "get", "s1", *WHO, "--role", "assistant")["entries"]))
+    page = box.json("session", "get", "s1", *WHO, "--limit", "2")
+    rest = box.json("session", "get", "s1", *WHO, "--limit", "2", "--cursor", page["next_cursor"])
+    check(rest["entries"][0]["version"] > page["entries"][-1]["version"])
+    table = box.run("session", "get", "s1", *WHO).stdout
+    check("STATE" in table and "VERSION" in table and "\x1b" not in table and "\\x1b[31m" in table, table)
+    check("\x1b[1m" in box.run("session", "get", "s1", *WHO, "--color", "always").stdout)
+    check("question 0" in box.run("session", "messages", "s1", *WHO).stdout)
+
+    state = box.json("session", "state", "s1", *WHO, "--set", "mood=good", "--set", "n=3", "--set", "app:x=[1]", "--delete", "a")
+    check(state == {"app:x": [1], "mood": "good", "n": 3, "user:lang": "de"}, state)
+
+    forked = box.json("session", "fork", "s1", *WHO, "--at", "4", "--as", "f1")
+    check(forked["session"] == "f1" and forked["at"] == 4)
+    box.run("session", "append", "f1", *WHO, "--text", "only in the fork")
+    texts = [e["entry"].get("content") for e in box.json("session", "get", "f1", *WHO)["entries"]]
+    check(texts[-1] == "only in the fork" and texts[0] == "question 0", texts)
+
+    listed = box.json("session", "list", "--app", "demo")
+    check([s["session"] for s in listed["sessions"]][:2] == ["f1", "s1"], listed)
+    first = box.json("session", "list", *WHO, "--limit", "1")
+    check(len(first["sessions"]) == 1 and first["next_cursor"])
+    check(box.run("session", "list", *WHO, "--limit", "1", "--all").stdout.count("anna") == 3)
+    check("no sessions" in box.run("session", "list", "--app", "nobody").stderr)
+
+    box.run("session", "close", "s1", *WHO)
+    check(box.error("session", "append", "s1", *WHO, "--text", "x", status=8)["code"] == "closed")
+    check(box.json("session", "get", "s1", *WHO)["status"] == "closed")
+    box.run("session", "delete", "s1", *WHO)
+    box.run("session", "delete", "s1", *WHO)
+    check(box.error("session", "get", "s1", *WHO, status=3)["code"] == "not_found")
+
+    check(any(o["name"] == "session.append" for o in box.json("call")))
+    check("REQUEST" in box.run("call", "context.add", "--describe").stdout)
+    address = {"app": "demo", "user": "anna", "session": "f1"}
+    box.run("call", "context.add", json.dumps({**address, "id": "c", "type": "file", "content": {"n": 1}}))
+    check(json.loads(box.run("call", "context.list", "-", stdin=json.dumps(address)).stdout)["contexts"][0]["id"] == "c")
+    check("did you mean 'context.list'" in box.error("call", "context.lst", status=2)["message"])
+    check(box.error("call", "session.get", "[]", status=2)["code"] == "invalid")
+
+
+def test_tail(box):
+    box.serve()
+    box.run("session", "create", "s1", *WHO)
+    box.run("session", "append", "s1", *WHO, "--text", "one")
+    facts = [json.loads(line) for line in box.run("tail", "s1", *WHO, "--from-start", "--count", "2", "--json").stdout.splitlines()]
+    check([f["type"] for f in facts] == ["session.created", "session.entry_appended"], facts)
+    done = box.run("tail", "--app", "demo", "--from-start", "--count", "2")
+    check("user: one" in done.stdout, done.stdout)
+    cursor = re.search(r"--after (\S+)", done.stderr).group(1)
+    following = subprocess.Popen([BIN, "tail", "--after", cursor, "--json"], env=box.env, cwd=box.path,
+                                 stdout=subprocess.PIPE, text=True)
+    try:
+        box.run("session", "append", "s1", *WHO, "--text", "two")
+        check(json.loads(following.stdout.readline())["payload"], "nothing came")
+        following.send_signal(signal.SIGINT)
+        check(following.wait(SLOW) == 0)
+    finally:
+        following.kill()
+        following.stdout.close()
+    check(box.error("tail", "--after", "nonsense", "--count", "1", status=2)["code"] == "invalid")
+
+
+def test_restart(box):
+    server, ready = box.serve()
+    box.run("import", EXAMPLE)
+    before = box.json("session", "get", "trip-to-lisbon", *WHO, "--last", "20")
+    server.kill()
+    server.wait()
+    _, again = box.serve()
+    check(ready["log"] == again["log"])
+    check(box.json("session", "get", "trip-to-lisbon", *WHO, "--last", "20") == before)
+    check(box.json("replay", "--verify")["good"])
+
+
+def test_orderly_end(box):
+    server, _ = box.serve()
+    server.send_signal(signal.SIGTERM)
+    check(server.wait(SLOW) == 0, "SIGTERM ended with", server.returncode)
+    box.error("session", "list", "--app", "a", "--timeout", "2", status=13)
+
+
+def test_embedded(box):
+    box.run("session", "create", "s1", *WHO, "--embedded")
+    box.run("session", "append", "s1", *WHO, "--text", "hello", "--embedded")
+    check(box.json("session", "get", "s1", *WHO, "--embedded")["entries"][0]["entry"]["content"] == "hello")
+    server, _ = box.serve()
+    e = box.error("session", "get", "s1", *WHO, "--embedded", status=13)
+    check(str(server.pid) in e["message"], e)
+    check(box.json("session", "get", "s1", *WHO)["entries"])
+
+
+def test_bench(box):
+    result = box.json("bench", "--embedded", "--sessions", "4", "--seconds", "0.3", "--batch", "2")
+    check([r["name"] for r in result["results"]] == ["append", "read the last 20"])
+    check(all(r["calls"] > 0 and r["failed"] == 0 and r["p99_ms"] >= r["p50_ms"] for r in result["results"]), result)
+    check(box.json("session", "list", "--app", "recalld-bench", "--embedded")["sessions"] == [])
+
+
+# --- what can be wrong around a server -------------------------------------------------------------
+
+def test_port_in_use(box):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        e = box.error("serve", "--port", str(port), status=13)
+        check("Address already in use" in e["message"] and str(port) in e["message"], e)
+        check(not os.path.exists(box.data), "something was made")
+
+
+def test_two_servers(box):
+    server, _ = box.serve()
+    e = box.error("serve", "--port", "0", status=13)
+    check("in use by process " + str(server.pid) in e["message"], e)
+    check(box.json("call", "node.health", "{}")["status"] == "ok")
+
+
+def test_certificates(box):
+    made = box.json("certs", "init", "certs", "--name", "db.internal", "--name", "10.0.0.7")
+    check(os.path.exists(made["client_key"]) or os.path.exists(os.path.join(box.path, made["client_key"])))
+    check(oct(os.stat(os.path.join(box.path, "certs", "ca.key")).st_mode & 0o777) == "0o600")
+    box.run("certs", "init", "certs", status=4)
+    box.serve()
+    e = box.error("session", "list", "--app", "a", "--certs", "certs", "--timeout", "2", status=13)
+    check("certs" in e["message"], e)
+    certs = os.path.join(box.data, "certs")
+    shutil.copytree(certs, os.path.join(box.path, "bad"))
+    box.file("bad/client.pem", "junk")
+    e = box.error("session", "list", "--app", "a", "--certs", "bad", status=2)
+    check("client.pem" in e["message"], e)
+    box.file("bad/node.pem", "junk")
+    e = box.error("serve", "--certs", "bad", "--data", "elsewhere", "--port", "0", status=2)
+    check("node.pem" in e["message"], e)
+    box.error("session", "list", "--app", "a", "--certs", "nowhere", status=None)
+
+
+def test_insecure_loopback(box):
+    box.serve("--insecure-loopback")
+    box.run("session", "list", "--app", "a", "--insecure-loopback")
+    check(box.error("serve", "--insecure-loopback", "--address", "0.0.0.0", "--port", "0", "--data", "other",
+                    status=2)["code"] == "invalid")
+    check(box.error("session", "list", "--app", "a", "--insecure-loopback", "--server", "192.0.2.1:4711",
+                    status=2)["code"] == "invalid")
+
+
+def test_newer_schema(box):
+    box.run("import", EXAMPLE, "--embedded")
+    db = sqlite3.connect(os.path.join(box.data, "recalld.db"))
+    db.execute("UPDATE meta SET value = 9999 WHERE name = 'schema'")
+    db.commit()
+    db.close()
+    for command in (["serve", "--port", "0"], ["replay", "--verify"], ["export"], ["session", "list", "--app", "a", "--embedded"]):
+        e = box.error(*command, status=13)
+        check("9999" in e["message"] or "newer" in e["message"], e)
+    report = box.run("doctor", "--json", status=1)
+    check(any(c["check"] == "log" and c["result"] == "bad" for c in json.loads(report.stdout)["checks"]))
+
+
+def test_read_only_directory(box):
+    os.mkdir(os.path.join(box.path, "fixed"))
+    os.chmod(os.path.join(box.path, "fixed"), 0o500)
+    if os.access(os.path.join(box.path, "fixed"), os.W_OK):
+        return "root writes everywhere"
+    e = box.error("serve", "--data", "fixed", "--port", "0", status=13)
+    check("fixed" in e["message"], e)
+    return None
+
+
+def test_data_is_a_file(box):
+    box.file("plain", "x")
+    check("plain" in box.error("serve", "--data", "plain", "--port", "0", status=13)["message"])
+    check(any(c["result"] == "bad" for c in json.loads(box.run("doctor", "--data", "plain", "--json", status=1).stdout)["checks"]))
+
+
+def test_full_disk(box):
+    if not os.path.exists("/dev/full"):
+        return "no /dev/full here"
+    box.run("import", EXAMPLE, "--embedded")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([BIN, "export"], stdout=full, stderr=subprocess.PIPE, text=True, env=box.env, check=False)
+    check(done.returncode == 13 and "No space left" in done.stderr, done.returncode, done.stderr)
+    return None
+
+
+def test_foreign_cache(box):
+    box.run("import", EXAMPLE, "--embedded")
+    # Another log's cache: recognised and emptied. Somebody else's files: refused and kept.
+    box.run("import", EXAMPLE, "--embedded", env={"RECALLD_DATA": box.path + "/other"})
+    shutil.rmtree(os.path.join(box.data, "cache"))
+    shutil.copytree(os.path.join(box.path, "other", "cache"), os.path.join(box.data, "cache"))
+    notes = [c for c in box.json("doctor")["checks"] if c["check"] == "cache"]
+    check(notes[0]["result"] == "note" and "another log" in notes[0]["detail"], notes)
+    check(len(box.json("session", "get", "trip-to-lisbon", *WHO, "--embedded")["entries"]) == 11)
+    os.mkdir(os.path.join(box.path, "mine"))
+    box.file("mine/thesis.txt", "precious")
+    e = box.error("session", "list", "--app", "demo", "--embedded", status=2, env={"RECALLD_CACHE_DIRECTORY": box.path + "/mine"})
+    check("mine" in e["message"], e)
+    check(os.path.exists(os.path.join(box.path, "mine", "thesis.txt")))
+
+
+def test_doctor(box):
+    fresh = box.json("doctor")
+    check(fresh["healthy"] and not os.path.exists(box.data), fresh)
+    box.serve()
+    report = box.json("doctor")
+    names = {c["check"]: c["result"] for c in report["checks"]}
+    check(report["healthy"] and names["server"] == "ok" and names["log"] == "ok", report)
+    check("healthy" in box.run("doctor").stdout)
+
+
+# --- data in and out -------------------------------------------------------------------------------
+
+def test_import_again(box):
+    first = box.json("import", EXAMPLE, "--embedded")
+    check(first["sessions"] == 3 and first["entries"] == 25 and first["known_already"] == 0, first)
+    facts = box.json("replay", "--verify")["facts"]
+    again = box.json("import", EXAMPLE, "--embedded")
+    check(again["known_already"] == 25, again)
+    check(box.json("replay", "--verify")["facts"] == facts, "the second import wrote something")
+
+
+def test_import_of_bad_files(box):
+    good = '{"session":{"app":"demo","user":"anna","id":"good"}}\n{"entry":{"role":"user","content":"fine"}}\n'
+    bad = ('{"session":{"app":"demo","user":"anna","id":"bad"}}\n' + '{"entry":{"role":"user","content":"fine"}}\n'
+           + '{"entry":{"content":"no role"}}\n{"entry":{"role":"user"\n')
+    file = box.file("mixed.jsonl", good + bad + good.replace('"good"', '"good too"'))
+    box.serve()
+    done = box.run("import", file, status=2)
+    check("line 5:" in done.stderr and "line 6:" in done.stderr and "nothing was written" in done.stderr, done.stderr)
+    check(box.json("session", "list", *WHO)["sessions"] == [])
+    report = json.loads(box.run("import", file, "--dry-run", "--keep-going", "--json", status=1).stdout)
+    check(report["sessions"] == 2 and [b["place"] for b in report["bad"]] == ["line 5", "line 6"], report)
+    check(box.json("session", "list", *WHO)["sessions"] == [])
+    report = json.loads(box.run("import", file, "--keep-going", "--json", status=1).stdout)
+    check(report["sessions"] == 2 and report["entries"] == 2 and report["bad_sessions"] == 1, report)
+    check({s["session"] for s in box.json("session", "list", *WHO)["sessions"]} == {"good", "good too"})
+
+    box.run("session", "close", "good", *WHO)
+    more = box.file("more.jsonl", good.replace("fine", "more"))
+    e = box.error("import", more, status=8)
+    check("closed" in e["message"], e)
+    check("line 1" in box.run("import", more, "--keep-going", status=1).stderr)
+
+    box.run("import", "missing.jsonl", status=3)
+    box.run("import", box.file("empty.jsonl", ""))
+    box.run("import", box.file("binary.jsonl", "\x00\x01"), status=2)
+    box.run("import", box.file("cut.json", '[{"sample_id":'), status=2)
+    box.run("import", "-", stdin=good.replace('"good"', '"piped"'))
+    check(box.json("session", "get", "piped", *WHO)["entries"])
+
+
+def test_import_locomo(box):
+    conversation = {"speaker_a": "Ann", "speaker_b": "Bo", "session_1_date_time": "1:56 pm on 8 May, 2023",
+                    "session_1": [{"speaker": "Ann", "dia_id": "D1:1", "text": "Hi"},
+                                  {"speaker": "Bo", "dia_id": "D1:2", "text": "Look", "blip_caption": "a dog"}]}
+    file = box.file("locomo.json", json.dumps([{"sample_id": "c-1", "conversation": conversation, "qa": []}]))
+    check(box.json("import", file, "--embedded")["entries"] == 2)
+    entries = box.json("session", "get", "session_1", "--app", "locomo", "--user", "c-1", "--embedded")["entries"]
+    check(entries[1]["entry"] == {"id": "D1:2", "role": "assistant", "author": "Bo", "content": "Look",
+                                  "client_time": "2023-05-08T13:56:00.000000Z", "caption": "a dog"}, entries)
+
+
+def test_many_entries(box):
+    lines = ['{"session":{"app":"demo","user":"anna","id":"long"}}']
+    lines += [json.dumps({"entry": {"role": "user" if i % 2 == 0 else "assistant", "content": f"number {i}"}}) for i in range(1234)]
+    check(box.json("import", box.file("long.jsonl", "\n".join(lines)), "--embedded")["entries"] == 1234)
+    exported = box.run("export", "long", *WHO).stdout.splitlines()
+    check(len(exported) == 1235 and [json.loads(l)["entry"]["content"] for l in exported[1:]] == [f"number {i}" for i in range(1234)])
+
+
+def test_round_trip(box):
+    box.run("import", EXAMPLE, "--embedded")
+    first = os.path.join(box.path, "first.jsonl")
+    box.run("export", "-o", first)
+    check(not os.path.exists(first + ".partial"))
+    other = {"RECALLD_DATA": box.path + "/other"}
+    box.run("import", first, "--embedded", env=other)
+    second = box.run("export", env=other).stdout
+    # Several sessions are written at the same time: their order in the log may differ.
+    def blocks(text):
+        out, block = [], []
+        for line in text.splitlines():
+            if not line.startswith(('{"entry"', '{"track"')) and block:
+                out.append(tuple(block))
+                block = []
+            block.append(line)
+        return sorted(out + [tuple(block)])
+    with open(first, encoding="utf-8") as text:
+        check(blocks(text.read()) == blocks(second), "the round trip changed something")
+    original = {json.loads(l)["session"]["id"]: json.loads(l)["session"] for l in open(EXAMPLE, encoding="utf-8") if '"session":{' in l[:12]}
+    exported = {json.loads(l)["session"]["id"]: json.loads(l)["session"] for l in second.splitlines() if '"session":{' in l[:12]}
+    for name, session in original.items():
+        check({**session, "tenant": "default"} == exported[name], name, exported[name])
+    check(len(box.run("export", "broken-boiler", *WHO).stdout.splitlines()) == 8)
+    box.run("export", "nope", *WHO, status=3)
+    box.run("export", "-o", "no/such/directory/x", status=13)
+
+
+# --- replay ----------------------------------------------------------------------------------------
+
+def test_replay(box):
+    box.serve()
+    box.run("import", EXAMPLE)
+    at = box.json("replay", "trip-to-lisbon", *WHO, "--at", "6")
+    check(at["version"] == 6 and len(at["entries"]) == 3 and at["state"]["stage"] == "planning", at)
+    check([c["id"] for c in at["contexts"]] == ["house-rules", "passport"], at)
+    head = box.json("replay", "trip-to-lisbon", *WHO, "--entries", "100")
+    live = box.json("session", "get", "trip-to-lisbon", *WHO)
+    check(head["entries"] == live["entries"] and head["state"] == live["state"], "replay and server differ")
+    check(box.json("replay", "trip-to-lisbon", *WHO, "--at", head["at"])["version"] == head["version"])
+    check(box.json("replay", "trip-to-lisbon", *WHO, "--at", "2999-01-01T00:00:00Z")["version"] == head["version"])
+    check(box.error("replay", "trip-to-lisbon", *WHO, "--at", "2001-01-01T00:00:00Z", status=3)["code"] == "not_found")
+    check(box.error("replay", "trip-to-lisbon", *WHO, "--at", "999", status=3)["code"] == "not_found")
+    check(box.error("replay", "trip-to-lisbon", *WHO, "--at", "yesterday", status=2)["code"] == "invalid")
+    check(box.error("replay", "nope", *WHO, status=3)["code"] == "not_found")
+
+    box.run("session", "state", "trip-to-lisbon", *WHO, "--set", "stage=booked", "--set", "price=284", "--delete", "travellers")
+    now = box.json("replay", "trip-to-lisbon", *WHO)["version"]
+    diff = box.json("replay", "trip-to-lisbon", *WHO, "--diff", f"{head['version']}..{now}")
+    check({(c["change"], c.get("key"), c.get("before"), c.get("after")) for c in diff["changes"]}
+          == {("changed", "stage", "planning", "booked"), ("added", "price", None, 284), ("removed", "travellers", 2, None)}, diff)
+    whole = box.json("replay", "trip-to-lisbon", *WHO, "--diff", "..")
+    check(len(whole["entries_added"]) == 11 and whole["first"] == 0, whole["first"])
+    check("nothing changed" in box.run("replay", "trip-to-lisbon", *WHO, "--diff", "5..5").stdout)
+    box.run("replay", "trip-to-lisbon", *WHO, "--diff", "9..5", status=2)
+
+    steps = [json.loads(l) for l in box.run("replay", "trip-to-lisbon", *WHO, "--step", "--json").stdout.splitlines()]
+    check([s["version"] for s in steps] == list(range(1, now + 1)))
+    check(steps[0]["fact"] == "session.created" and {c["what"] for c in steps[0]["changes"]} == {"status", "state", "metadata"}, steps[0])
+    text = box.run("replay", "trip-to-lisbon", *WHO, "--step").stdout
+    check("+ state stage" in text and "~ state stage" in text and "- state travellers" in text, text)
+
+
+def test_replay_of_forks(box):
+    box.run("import", EXAMPLE, "--embedded")
+    box.run("session", "fork", "trip-to-lisbon", *WHO, "--at", "8", "--as", "f", "--embedded")
+    box.run("session", "append", "f", *WHO, "--text", "new", "--embedded")
+    got = box.json("replay", "f", *WHO)
+    check(len(got["entries"]) == 6 and got["entries"][-1]["entry"]["content"] == "new", got)
+    check(box.error("replay", "f", *WHO, "--at", "3", status=3)["code"] == "not_found")
+    box.run("session", "delete", "trip-to-lisbon", *WHO, "--embedded")
+    check(len(box.json("replay", "f", *WHO)["entries"]) == 6)
+    check(box.json("replay", "--verify")["good"])
+
+
+def test_verify_sees_red(box):
+    box.run("import", EXAMPLE, "--embedded")
+    good = box.json("replay", "--verify")
+    check(good["good"] and good["different"] == 0 and good["facts"] > 25, good)
+    check("verified" in box.run("replay", "--verify").stdout)
+    db = sqlite3.connect(os.path.join(box.data, "recalld.db"))
+    db.execute("UPDATE sessions SET entries = entries + 1 WHERE session = 'broken-boiler'")
+    db.execute("DELETE FROM session_state WHERE key = 'slides'")
+    db.commit()
+    db.close()
+    report = json.loads(box.run("replay", "--verify", "--json", status=1).stdout)
+    check(report["different"] == 2, report)
+    check({(d["table"], d["column"], d["expected"], d["found"]) for d in report["differences"]} >= {("sessions", "entries", "7", "8")}, report)
+    check(any("broken-boiler" in d["row"] for d in report["differences"]), report)
+    text = box.run("replay", "--verify", status=1).stdout
+    check("broken-boiler" in text and "session_state" in text, text)
+    check("did you mean 'sessions'" in box.error("replay", "--rebuild", "session", status=3)["message"])
+    box.run("replay", "--rebuild", "sessions")
+    check(json.loads(box.run("replay", "--verify", "--json", status=1).stdout)["different"] == 1)
+    box.run("replay", "--rebuild", "all")
+    check(box.json("replay", "--verify")["good"])
+    box.serve()
+    check("in use" in box.error("replay", "--rebuild", "all", status=13)["message"])
+
+
+def test_replay_from_dump(box):
+    box.run("import", EXAMPLE, "--embedded")
+    box.run("export", "--format", "log", "-o", "log.jsonl")
+    live = box.json("replay", "trip-to-lisbon", *WHO, "--at", "7")
+    other = {"RECALLD_DATA": box.path + "/nothing"}
+    check(box.json("replay", "trip-to-lisbon", *WHO, "--at", "7", "--from", "log.jsonl", env=other) == live)
+    summary = box.json("replay", "--from", "log.jsonl", env=other)
+    check({s["session"]: s["entries"] for s in summary["sessions"]} == {"trip-to-lisbon": 11, "broken-boiler": 7, "発表の準備": 7}, summary)
+    box.run("replay", "--from", "log.jsonl", "--verify", status=2)
+    box.run("replay", "--from", "missing", status=3)
+    with open(os.path.join(box.path, "log.jsonl"), encoding="utf-8") as lines:
+        cut = lines.readlines()
+    box.file("cut.jsonl", "".join(cut[:-3]))
+    check(box.run("replay", "--from", "cut.jsonl", status=None).returncode in (2, 15), "a cut log was taken for whole")
+
+
+def main(args):
+    global BIN
+    if not args:
+        print(__doc__)
+        return 2
+    BIN = os.path.abspath(args[0])
+    tests = {name[5:]: f for name, f in globals().items() if name.startswith("test_")}
+    wrong = 0
+    for name, test in tests.items():
+        if args[1:] and name not in args[1:]:
+            continue
+        box, begin, word, why = Box(), time.time(), "ok", ""
+        try:
+            skipped = test(box)
+            word, why = ("skipped: " + skipped, "") if skipped else ("ok", "")
+        except Exception as e:  # one failing test must not hide the others
+            wrong += 1
+            word, why = "FAILED", f"\n    {type(e).__name__}: {e}\n"
+            log = os.path.join(box.path, "serve.log")
+            if os.path.exists(log):
+                with open(log, encoding="utf-8") as text:
+                    why += "    server: " + "            ".join(text.readlines()[-5:])
+        finally:
+            box.close()
+        print(f"{name:24} {time.time() - begin:6.1f} s  {word}{why}", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
