@@ -25,8 +25,8 @@ inline constexpr std::uint64_t ttl_s_max = 100ull * 366 * 86'400;
 
 /// How long things are kept, per application. Zero = for ever / all.
 struct retention {
-  std::uint64_t keep_entries = 0; ///< Visible are only the last so many entries of a session.
-  std::uint64_t ttl_s = 0;        ///< A session expires so many seconds after its last write.
+  std::uint64_t keep_entries = 0;  ///< Visible are only the last so many entries of a session.
+  std::uint64_t ttl_s = 0;         ///< A session expires so many seconds after its last write.
   friend bool operator==(const retention&, const retention&) = default;
 };
 
@@ -34,11 +34,11 @@ struct retention {
 struct context {
   time_us_t now = 0;
   entropy random{};
-  version_t version = 0; ///< The stream's version before this command.
-  retention policy{};    ///< The application's retention at this moment.
+  version_t version = 0;  ///< The stream's version before this command.
+  retention policy{};     ///< The application's retention at this moment.
   /// Answers to `lookups(...)`: version of the fact by key, for those that exist.
   std::map<std::string, version_t, std::less<>> known{};
-  bool looked_up = false; ///< `known` is complete for this command's `lookups`.
+  bool looked_up = false;  ///< `known` is complete for this command's `lookups`.
 };
 
 /// Facts that go to another stream in the same atomic commit, whatever its version is. Only for
@@ -59,7 +59,7 @@ struct decision {
 /// A stretch of versions that lives in another stream: a fork's shared past.
 struct borrowed_range {
   stream_id stream;
-  version_t through = 0; ///< Versions up to here (above the previous range) live in `stream`.
+  version_t through = 0;  ///< Versions up to here (above the previous range) live in `stream`.
   friend bool operator==(const borrowed_range&, const borrowed_range&) = default;
 };
 
@@ -74,4 +74,4 @@ struct base_mark {
   friend bool operator==(const base_mark&, const base_mark&) = default;
 };
 
-} // namespace recalld
+}  // namespace recalld

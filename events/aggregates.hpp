@@ -42,7 +42,7 @@ struct aggregate {
   static command trim_command(version_t through, state at) { return trim{through, std::move(at)}; }
 };
 
-} // namespace session
+}  // namespace session
 
 namespace scope {
 
@@ -63,10 +63,10 @@ struct aggregate {
   static std::uint64_t trim_due(const state&) noexcept { return 0; }
 };
 
-} // namespace scope
+}  // namespace scope
 
 template <class... As>
 struct aggregate_list {};
 using aggregates = aggregate_list<session::aggregate, scope::aggregate>;
 
-} // namespace recalld
+}  // namespace recalld

@@ -561,7 +561,7 @@ std::string key_of(const session::fact& f, version_t version) {
 }
 std::string key_of(const scope::fact&, version_t) { return {}; }
 
-} // namespace
+}  // namespace
 
 encoded encode(const any_fact& fact, version_t version) {
   return std::visit(
@@ -658,4 +658,4 @@ std::vector<std::string_view> fact_types() {
   return names;
 }
 
-} // namespace recalld::codec
+}  // namespace recalld::codec

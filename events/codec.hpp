@@ -8,7 +8,7 @@ namespace recalld::codec {
 
 /// A fact ready for the log.
 struct encoded {
-  std::string_view type; ///< Static storage.
+  std::string_view type;  ///< Static storage.
   std::uint16_t schema = 1;
   recalld::lane lane = lane::folded;
   std::string key;
@@ -44,4 +44,4 @@ inline result<scope::state> decode_state<scope::aggregate>(std::string_view text
 /// All fact type names, in the order of the variants.
 std::vector<std::string_view> fact_types();
 
-} // namespace recalld::codec
+}  // namespace recalld::codec

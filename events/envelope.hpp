@@ -19,26 +19,26 @@ inline constexpr std::uint8_t lane_count = 3;
 
 /// What is known of a fact beside what it says.
 struct envelope {
-  position_t position = 0;   ///< Place in the shard's log.
-  stream_no_t stream_no = 0; ///< The log's number of the stream.
+  position_t position = 0;    ///< Place in the shard's log.
+  stream_no_t stream_no = 0;  ///< The log's number of the stream.
   stream_id stream;
-  version_t version = 0; ///< Place in the stream.
-  time_us_t time = 0;    ///< When it was decided; never decreases within a stream.
+  version_t version = 0;  ///< Place in the stream.
+  time_us_t time = 0;     ///< When it was decided; never decreases within a stream.
   /// The caller's command id, on the first fact that the command led to; empty elsewhere.
   std::string command;
-  std::uint64_t body_hash = 0;     ///< Hash of the request behind `command`.
-  std::uint32_t command_facts = 0; ///< How many facts in a row the command led to here.
+  std::uint64_t body_hash = 0;      ///< Hash of the request behind `command`.
+  std::uint32_t command_facts = 0;  ///< How many facts in a row the command led to here.
 };
 
 /// One fact as the log holds it: envelope, type name, payload text.
 struct recorded {
   envelope at;
-  std::string type;         ///< e.g. `session.entry_appended`.
-  std::uint16_t schema = 1; ///< Version of the payload's shape.
+  std::string type;          ///< e.g. `session.entry_appended`.
+  std::uint16_t schema = 1;  ///< Version of the payload's shape.
   recalld::lane lane = lane::folded;
-  std::string key;      ///< Unique in its stream when not empty, see `fact_key`.
-  text payload;         ///< JSON object.
-  bool blanked = false; ///< The payload was forgotten on purpose.
+  std::string key;       ///< Unique in its stream when not empty, see `fact_key`.
+  text payload;          ///< JSON object.
+  bool blanked = false;  ///< The payload was forgotten on purpose.
 };
 
 /// Keys that make a fact findable inside its stream, and unique there.
@@ -52,6 +52,6 @@ std::string_view entry_id(std::string_view key) noexcept;
 /// Common prefix of all items of one track; items sort by version behind it.
 std::string track_prefix(std::string_view track);
 std::string track_item(std::string_view track, version_t version);
-} // namespace fact_key
+}  // namespace fact_key
 
-} // namespace recalld
+}  // namespace recalld

@@ -4,22 +4,22 @@ namespace recalld {
 
 std::string_view to_string(errc code) noexcept {
   switch (code) {
-  case errc::invalid: return "invalid";
-  case errc::not_found: return "not_found";
-  case errc::already_exists: return "already_exists";
-  case errc::conflict: return "conflict";
-  case errc::key_reuse: return "key_reuse";
-  case errc::rejected: return "rejected";
-  case errc::closed: return "closed";
-  case errc::expired: return "expired";
-  case errc::forbidden: return "forbidden";
-  case errc::fenced: return "fenced";
-  case errc::overloaded: return "overloaded";
-  case errc::unavailable: return "unavailable";
-  case errc::outcome_unknown: return "outcome_unknown";
-  case errc::corrupt: return "corrupt";
+    case errc::invalid: return "invalid";
+    case errc::not_found: return "not_found";
+    case errc::already_exists: return "already_exists";
+    case errc::conflict: return "conflict";
+    case errc::key_reuse: return "key_reuse";
+    case errc::rejected: return "rejected";
+    case errc::closed: return "closed";
+    case errc::expired: return "expired";
+    case errc::forbidden: return "forbidden";
+    case errc::fenced: return "fenced";
+    case errc::overloaded: return "overloaded";
+    case errc::unavailable: return "unavailable";
+    case errc::outcome_unknown: return "outcome_unknown";
+    case errc::corrupt: return "corrupt";
   }
   return "unknown";
 }
 
-} // namespace recalld
+}  // namespace recalld

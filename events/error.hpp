@@ -9,20 +9,20 @@ namespace recalld {
 /// The closed list of ways in which an operation can fail. Every edge (exit status, CAF error,
 /// HTTP status) renders it from one table.
 enum class errc : std::uint8_t {
-  invalid = 1,     ///< The request is wrong; `field` names the part. Do not repeat it.
-  not_found,       ///< The thing does not exist (or exists no more).
-  already_exists,  ///< It exists and the caller asked for a fresh one.
-  conflict,        ///< The expected version is stale; `current_version` is the present one.
-  key_reuse,       ///< The command id was used before for another request.
-  rejected,        ///< A rule of the domain forbids it.
-  closed,          ///< The session was closed: reads go on, writes do not.
-  expired,         ///< Its time to live is over.
-  forbidden,       ///< The caller may not do this.
-  fenced,          ///< Another node owns the shard now.
-  overloaded,      ///< No credit left; repeat after `retry_after_ms`.
-  unavailable,     ///< The store or the node cannot be reached now; repeat later.
-  outcome_unknown, ///< Nobody knows yet whether it happened: repeat with the same command id.
-  corrupt,         ///< Stored bytes are not what was written.
+  invalid = 1,      ///< The request is wrong; `field` names the part. Do not repeat it.
+  not_found,        ///< The thing does not exist (or exists no more).
+  already_exists,   ///< It exists and the caller asked for a fresh one.
+  conflict,         ///< The expected version is stale; `current_version` is the present one.
+  key_reuse,        ///< The command id was used before for another request.
+  rejected,         ///< A rule of the domain forbids it.
+  closed,           ///< The session was closed: reads go on, writes do not.
+  expired,          ///< Its time to live is over.
+  forbidden,        ///< The caller may not do this.
+  fenced,           ///< Another node owns the shard now.
+  overloaded,       ///< No credit left; repeat after `retry_after_ms`.
+  unavailable,      ///< The store or the node cannot be reached now; repeat later.
+  outcome_unknown,  ///< Nobody knows yet whether it happened: repeat with the same command id.
+  corrupt,          ///< Stored bytes are not what was written.
 };
 
 /// The word of the contract for a code, e.g. `not_found`.
@@ -47,4 +47,4 @@ inline error invalid(std::string field, std::string message) {
   return {errc::invalid, std::move(message), std::move(field)};
 }
 
-} // namespace recalld
+}  // namespace recalld

@@ -10,7 +10,7 @@ template <class Aggregate>
 struct versioned {
   typename Aggregate::state state{};
   version_t version = 0;
-  time_us_t time = 0; ///< Time of the last fact.
+  time_us_t time = 0;  ///< Time of the last fact.
 };
 
 /// Applies one recorded fact. `corrupt` when it does not belong to this aggregate or cannot be
@@ -33,4 +33,4 @@ result<void> fold(versioned<Aggregate>& into, const recorded& r) {
   return {};
 }
 
-} // namespace recalld
+}  // namespace recalld

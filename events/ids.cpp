@@ -47,7 +47,7 @@ bool take_part(std::string_view& in, std::string_view& part) {
 
 bool known_kind(char byte) {
   return byte == static_cast<char>(stream_kind::session)
-      || byte == static_cast<char>(stream_kind::scope);
+         || byte == static_cast<char>(stream_kind::scope);
 }
 
 void append_padded(std::string& out, std::int64_t n, int width) {
@@ -112,12 +112,12 @@ bool take_offset(std::string_view& in, time_us_t& us) {
   return true;
 }
 
-} // namespace
+}  // namespace
 
 std::string_view to_string(stream_kind kind) noexcept {
   switch (kind) {
-  case stream_kind::session: return "session";
-  case stream_kind::scope: return "scope";
+    case stream_kind::session: return "session";
+    case stream_kind::scope: return "scope";
   }
   return "unknown";
 }
@@ -243,10 +243,10 @@ result<time_us_t> parse_time(std::string_view text, std::string_view field) {
   time_us_t fraction = 0;
   time_us_t offset = 0;
   bool read = take_digits(text, 4, y) && take_any(text, "-") && take_digits(text, 2, mo)
-           && take_any(text, "-") && take_digits(text, 2, d) && take_any(text, "Tt ")
-           && take_digits(text, 2, h) && take_any(text, ":") && take_digits(text, 2, mi)
-           && take_any(text, ":") && take_digits(text, 2, s) && take_fraction(text, fraction)
-           && take_offset(text, offset) && text.empty();
+              && take_any(text, "-") && take_digits(text, 2, d) && take_any(text, "Tt ")
+              && take_digits(text, 2, h) && take_any(text, ":") && take_digits(text, 2, mi)
+              && take_any(text, ":") && take_digits(text, 2, s) && take_fraction(text, fraction)
+              && take_offset(text, offset) && text.empty();
   year_month_day date{year{y}, month{static_cast<unsigned>(mo)}, day{static_cast<unsigned>(d)}};
   if (!read || !date.ok() || h > 23 || mi > 59 || s > 59)
     return fail_field(std::string(field), "must be a time like 2026-11-21T03:45:00.000001Z");
@@ -289,6 +289,6 @@ std::string track_item(std::string_view track, version_t version) {
   return out;
 }
 
-} // namespace fact_key
+}  // namespace fact_key
 
-} // namespace recalld
+}  // namespace recalld

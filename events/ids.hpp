@@ -100,7 +100,7 @@ std::string format_time(time_us_t t);
 /// is cut off. `invalid` otherwise.
 result<time_us_t> parse_time(std::string_view text, std::string_view field);
 
-} // namespace recalld
+}  // namespace recalld
 
 template <>
 struct std::hash<recalld::stream_id> {

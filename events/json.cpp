@@ -21,7 +21,7 @@ public:
   explicit validator(std::size_t levels) : levels_(levels) {}
 
   simdjson::error_code operator()(std::string_view value) {
-    if (capacity_ < value.size())
+    if (!buffer_ || capacity_ < value.size())
       grow(value.size());
     std::memcpy(buffer_.get(), value.data(), value.size());
     std::memset(buffer_.get() + value.size(), ' ', simdjson::SIMDJSON_PADDING);
@@ -341,7 +341,7 @@ simdjson::error_code parse(std::string_view value) {
   return problem;
 }
 
-} // namespace
+}  // namespace
 
 bool valid_utf8(std::string_view bytes) noexcept {
   return simdjson::validate_utf8(bytes.data(), bytes.size());
@@ -400,13 +400,13 @@ kind kind_of(std::string_view raw) noexcept {
   if (at == raw.data() + raw.size())
     return kind::null;
   switch (*at) {
-  case '{': return kind::object;
-  case '[': return kind::array;
-  case '"': return kind::string;
-  case 't':
-  case 'f': return kind::boolean;
-  case 'n': return kind::null;
-  default: return kind::number;
+    case '{': return kind::object;
+    case '[': return kind::array;
+    case '"': return kind::string;
+    case 't':
+    case 'f': return kind::boolean;
+    case 'n': return kind::null;
+    default: return kind::number;
   }
 }
 
@@ -544,4 +544,4 @@ std::string object_writer::done() && {
   return std::move(out_);
 }
 
-} // namespace recalld::json
+}  // namespace recalld::json

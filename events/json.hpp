@@ -79,4 +79,4 @@ private:
   std::string out_ = "{";
 };
 
-} // namespace recalld::json
+}  // namespace recalld::json

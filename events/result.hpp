@@ -22,4 +22,4 @@ inline tl::unexpected<error> fail_field(std::string field, std::string message) 
   return tl::unexpected<error>(invalid(std::move(field), std::move(message)));
 }
 
-} // namespace recalld
+}  // namespace recalld

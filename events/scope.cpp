@@ -117,7 +117,7 @@ struct folding {
   void operator()(const id_reserved&) const {}
 };
 
-} // namespace
+}  // namespace
 
 result<aggregate::decision> aggregate::decide(const state& s, const command& c, const context&,
                                               const stream_id& self) {
@@ -133,4 +133,4 @@ std::size_t aggregate::footprint(const state& s) noexcept {
   return sizeof(state) + bytes_of(s.values) + s.values.size() * 96;
 }
 
-} // namespace recalld::scope
+}  // namespace recalld::scope

@@ -10,7 +10,7 @@
 namespace recalld::scope {
 
 struct state {
-  version_t facts = 0; ///< 0 = nothing was ever recorded.
+  version_t facts = 0;  ///< 0 = nothing was ever recorded.
   time_us_t updated_at = 0;
   json::raw_map values;
   recalld::retention retention{};
@@ -25,7 +25,7 @@ struct update_state {
 };
 struct delete_keys {
   std::vector<std::string> keys;
-  bool all = false; ///< Every key there is; `keys` is ignored.
+  bool all = false;  ///< Every key there is; `keys` is ignored.
 };
 struct set_retention {
   recalld::retention value{};
@@ -55,4 +55,4 @@ struct id_reserved {
 };
 using fact = std::variant<state_changed, retention_changed, id_reserved>;
 
-} // namespace recalld::scope
+}  // namespace recalld::scope

@@ -435,7 +435,7 @@ struct folding {
 
 bool is_base64_digit(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+'
-      || c == '/';
+         || c == '/';
 }
 
 /// RFC 4648 with padding; unused bits of the last digit are not looked at.
@@ -453,7 +453,7 @@ bool may_be_bytes(std::string_view raw) {
     return false;
   auto name = raw.find('"');
   return name != std::string_view::npos
-      && (raw.substr(name + 1).starts_with('$') || raw.substr(name + 1).starts_with('\\'));
+         && (raw.substr(name + 1).starts_with('$') || raw.substr(name + 1).starts_with('\\'));
 }
 
 bool is_value(std::string_view raw) {
@@ -466,15 +466,15 @@ bool is_value(std::string_view raw) {
   return digits && is_base64(*digits);
 }
 
-} // namespace
+}  // namespace
 
 std::string_view to_string(status s) noexcept {
   switch (s) {
-  case status::absent: return "absent";
-  case status::open: return "open";
-  case status::closed: return "closed";
-  case status::deleted: return "deleted";
-  case status::expired: return "expired";
+    case status::absent: return "absent";
+    case status::open: return "open";
+    case status::closed: return "closed";
+    case status::deleted: return "deleted";
+    case status::expired: return "expired";
   }
   return "unknown";
 }
@@ -607,7 +607,7 @@ state aggregate::carried_state(const fact& f) {
 }
 
 std::size_t aggregate::footprint(const state& s) noexcept {
-  constexpr std::size_t node = 96; // What a map spends on a node with two strings, roughly.
+  constexpr std::size_t node = 96;  // What a map spends on a node with two strings, roughly.
   auto sum = sizeof(state) + s.metadata.size() + bytes_of(s.values) + s.values.size() * node;
   for (const auto& [id, item] : s.contexts)
     sum += bytes_of(id, item) + node + sizeof(context_item);
@@ -616,4 +616,4 @@ std::size_t aggregate::footprint(const state& s) noexcept {
   return sum;
 }
 
-} // namespace recalld::session
+}  // namespace recalld::session

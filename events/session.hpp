@@ -15,8 +15,8 @@ std::string_view to_string(status s) noexcept;
 
 /// A typed item that travels with the session apart from its messages.
 struct context_item {
-  std::string type;    ///< `system`, `user`, `file`, … (any word)
-  std::string content; ///< Raw JSON (a string or structured).
+  std::string type;     ///< `system`, `user`, `file`, … (any word)
+  std::string content;  ///< Raw JSON (a string or structured).
   time_us_t created_at = 0;
   version_t version = 0;
   friend bool operator==(const context_item&, const context_item&) = default;
@@ -27,19 +27,19 @@ struct state {
   time_us_t created_at = 0;
   time_us_t updated_at = 0;
   time_us_t closed_at = 0;
-  version_t created_version = 0; ///< Version of the fact that began this life of the id.
-  std::string metadata;          ///< Raw JSON object; empty = `{}`.
-  json::raw_map values;          ///< The session's own keys, without `app:` and `user:`.
-  std::map<std::string, context_item, std::less<>> contexts; ///< By item id.
-  std::uint64_t entries = 0;      ///< Ordinal of the last entry of this life.
-  version_t turn_version = 0;     ///< Version of the last entry whose role is `user`; 0 = none.
-  std::uint64_t turn_ordinal = 0; ///< Its ordinal.
-  version_t floor = 0;            ///< Facts up to here are forgotten.
+  version_t created_version = 0;  ///< Version of the fact that began this life of the id.
+  std::string metadata;           ///< Raw JSON object; empty = `{}`.
+  json::raw_map values;           ///< The session's own keys, without `app:` and `user:`.
+  std::map<std::string, context_item, std::less<>> contexts;  ///< By item id.
+  std::uint64_t entries = 0;       ///< Ordinal of the last entry of this life.
+  version_t turn_version = 0;      ///< Version of the last entry whose role is `user`; 0 = none.
+  std::uint64_t turn_ordinal = 0;  ///< Its ordinal.
+  version_t floor = 0;             ///< Facts up to here are forgotten.
   /// Ordinal of the last entry that is forgotten or lies in a fork's shared past: what trimming can
   /// still take away begins behind it.
   std::uint64_t floor_ordinal = 0;
-  recalld::retention retention{};       ///< As of the last write.
-  std::vector<borrowed_range> borrowed; ///< Where a fork's shared past lives; oldest first.
+  recalld::retention retention{};        ///< As of the last write.
+  std::vector<borrowed_range> borrowed;  ///< Where a fork's shared past lives; oldest first.
   /// What it is a fork of, and up to which version; kept when the shared past is forgotten.
   std::optional<borrowed_range> forked_from;
   friend bool operator==(const state&, const state&) = default;
@@ -54,18 +54,18 @@ struct state {
 
 inline constexpr std::size_t entries_per_append_max = 500;
 inline constexpr std::size_t entry_bytes_max = 256 * 1024;
-inline constexpr std::size_t state_bytes_max = 4 * 1024 * 1024; ///< Keys and values of a session.
-inline constexpr std::size_t contexts_bytes_max = 4 * 1024 * 1024; ///< All items of a session.
-inline constexpr std::size_t word_bytes_max = 128;                 ///< Roles, types, track names.
+inline constexpr std::size_t state_bytes_max = 4 * 1024 * 1024;  ///< Keys and values of a session.
+inline constexpr std::size_t contexts_bytes_max = 4 * 1024 * 1024;  ///< All items of a session.
+inline constexpr std::size_t word_bytes_max = 128;                  ///< Roles, types, track names.
 
 // -- commands --
 
 /// One entry as the caller sent it.
 struct entry {
-  std::string id; ///< Empty: a UUIDv7 is made and spliced into `raw`.
+  std::string id;  ///< Empty: a UUIDv7 is made and spliced into `raw`.
   std::string role;
-  bool partial = false; ///< A streaming piece: not stored, its delta is.
-  text raw;             ///< The whole JSON object.
+  bool partial = false;  ///< A streaming piece: not stored, its delta is.
+  text raw;              ///< The whole JSON object.
 };
 
 /// Keys to set, already separated by scope (see `split_scopes`).
@@ -73,14 +73,14 @@ struct state_delta {
   json::raw_map session;
   json::raw_map app;
   json::raw_map user;
-  json::raw_map temp; ///< Visible to this request only.
+  json::raw_map temp;  ///< Visible to this request only.
   bool empty() const noexcept { return session.empty() && app.empty() && user.empty(); }
 };
 
 struct create {
   state_delta state;
-  std::string metadata;         ///< Raw JSON object; empty = `{}`.
-  bool return_existing = false; ///< An existing session is left untouched and is no error.
+  std::string metadata;          ///< Raw JSON object; empty = `{}`.
+  bool return_existing = false;  ///< An existing session is left untouched and is no error.
 };
 struct append {
   std::vector<entry> entries;
@@ -90,19 +90,19 @@ struct update_state {
   state_delta delta;
 };
 struct delete_state_keys {
-  std::vector<std::string> keys; ///< Plain keys of the session.
+  std::vector<std::string> keys;  ///< Plain keys of the session.
 };
 struct add_context {
-  std::string id; ///< Empty: a UUIDv7 is made. An existing id: the item is replaced.
+  std::string id;  ///< Empty: a UUIDv7 is made. An existing id: the item is replaced.
   std::string type;
-  std::string content; ///< Raw JSON.
+  std::string content;  ///< Raw JSON.
 };
 struct remove_context {
   std::string id;
 };
 struct append_track {
   std::string track;
-  std::vector<std::string> items; ///< Raw JSON values.
+  std::vector<std::string> items;  ///< Raw JSON values.
 };
 struct close {};
 struct remove {};
@@ -141,10 +141,11 @@ struct entry_appended {
   std::string id;
   std::string role;
   std::uint64_t ordinal = 0;  ///< 1-based number of the entry in this life of the session.
-  version_t turn_version = 0; ///< Version of the user entry that began this turn (may be this one).
-  std::uint64_t turn_ordinal = 0; ///< Its ordinal; 0 = no user entry came before.
-  text raw;                       ///< The entry's JSON object, id included.
-  version_t life = 0;             ///< `state::created_version`, part of the fact's key.
+  version_t turn_version =
+    0;  ///< Version of the user entry that began this turn (may be this one).
+  std::uint64_t turn_ordinal = 0;  ///< Its ordinal; 0 = no user entry came before.
+  text raw;                        ///< The entry's JSON object, id included.
+  version_t life = 0;              ///< `state::created_version`, part of the fact's key.
   std::uint64_t ttl_s = 0;
   friend bool operator==(const entry_appended&, const entry_appended&) = default;
 };
@@ -192,8 +193,8 @@ struct expired {
 /// The first fact of a fork; its version is `through` + 1.
 struct forked {
   stream_id source;
-  state at;              ///< State that the fork begins with.
-  version_t through = 0; ///< Version of `source` up to which the past is shared.
+  state at;               ///< State that the fork begins with.
+  version_t through = 0;  ///< Version of `source` up to which the past is shared.
   friend bool operator==(const forked&, const forked&) = default;
 };
 /// Everything up to `through` is forgotten; `at` is the state as of there.
@@ -225,4 +226,4 @@ result<entry> read_entry(text raw, std::string_view field);
 /// key and that base64 values (`{"$bytes":"…"}`) are well formed. Values must be validated JSON.
 result<state_delta> split_scopes(json::raw_map delta, std::string_view field);
 
-} // namespace recalld::session
+}  // namespace recalld::session

@@ -37,4 +37,4 @@ private:
   std::string_view view_;
 };
 
-} // namespace recalld
+}  // namespace recalld

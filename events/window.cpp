@@ -19,7 +19,7 @@ constexpr std::string_view user_role = "user";
 struct plan {
   bool from_oldest = false;
   bool turn_aligned = false;
-  std::uint64_t count = window_default; ///< Entries at most.
+  std::uint64_t count = window_default;  ///< Entries at most.
   std::optional<std::uint64_t> bytes;
   /// Entries with `above` < version < `below` may be shown.
   version_t above = 0;
@@ -33,7 +33,7 @@ bool takes_newest(const window& w) {
 
 bool last_alone(const window& w) {
   return w.last && !w.after_version && !w.before_version && !w.since && !w.max_bytes && !w.anchor
-      && !w.limit && w.roles.empty();
+         && !w.limit && w.roles.empty();
 }
 
 /// Cuts one window out of one source.
@@ -87,7 +87,7 @@ private:
   }
   bool wanted(const recorded_entry& e) const {
     return w_.roles.empty()
-        || std::find(w_.roles.begin(), w_.roles.end(), e.fact.role) != w_.roles.end();
+           || std::find(w_.roles.begin(), w_.roles.end(), e.fact.role) != w_.roles.end();
   }
   /// How many entries to read in one go when `need` are missing.
   std::size_t chunk(std::uint64_t need) const {
@@ -272,22 +272,22 @@ private:
   const window& w_;
   const state& s_;
   entry_source& source_;
-  version_t bottom_; ///< Entries up to here are forgotten or of an earlier life.
-  version_t top_;    ///< Entries from here on are not there yet.
+  version_t bottom_;  ///< Entries up to here are forgotten or of an earlier life.
+  version_t top_;     ///< Entries from here on are not there yet.
   plan plan_;
   page page_;
   std::uint64_t bytes_ = 0;
 };
 
-} // namespace
+}  // namespace
 
 result<version_t> first_visible(const state& s, version_t head, entry_source& source) {
   const auto bottom = std::max(s.floor, s.created_version);
   version_t first = 0;
   auto before = head + 1;
   auto size = s.retention.keep_entries == 0
-              ? chunk_max
-              : std::clamp<std::uint64_t>(s.retention.keep_entries + 1, 1, chunk_max);
+                ? chunk_max
+                : std::clamp<std::uint64_t>(s.retention.keep_entries + 1, 1, chunk_max);
   for (;;) {
     auto read = source.back(before, size);
     if (!read)
@@ -341,4 +341,4 @@ result<page> cut(const window& w, const state& s, version_t head, entry_source& 
   return cutter(w, s, head, source)();
 }
 
-} // namespace recalld::session
+}  // namespace recalld::session

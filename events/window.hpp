@@ -21,17 +21,17 @@ namespace recalld::session {
 /// first user entry are left out; if there is none, the one that began the turn is put before the
 /// window (on top of `last` and `max_bytes`) where it can be seen and the bounds allow it.
 struct window {
-  std::optional<std::uint64_t> last;       ///< The last so many entries.
-  std::optional<version_t> after_version;  ///< Only entries behind this version.
-  std::optional<version_t> before_version; ///< Only entries before this version.
-  std::optional<time_us_t> since;          ///< Only entries recorded at or after this time.
-  std::optional<std::uint64_t> max_bytes;  ///< Entries whose JSON fits; at least one.
-  std::optional<std::string> anchor;       ///< An entry id: `before`/`after` entries around it.
+  std::optional<std::uint64_t> last;        ///< The last so many entries.
+  std::optional<version_t> after_version;   ///< Only entries behind this version.
+  std::optional<version_t> before_version;  ///< Only entries before this version.
+  std::optional<time_us_t> since;           ///< Only entries recorded at or after this time.
+  std::optional<std::uint64_t> max_bytes;   ///< Entries whose JSON fits; at least one.
+  std::optional<std::string> anchor;        ///< An entry id: `before`/`after` entries around it.
   std::uint64_t before = 0;
   std::uint64_t after = 0;
-  std::vector<std::string> roles;     ///< Only entries of these roles; empty = all.
-  std::optional<std::uint64_t> limit; ///< Page size, for paging from the oldest.
-  std::optional<bool> turn_aligned;   ///< Default: true when `last` is given alone.
+  std::vector<std::string> roles;      ///< Only entries of these roles; empty = all.
+  std::optional<std::uint64_t> limit;  ///< Page size, for paging from the oldest.
+  std::optional<bool> turn_aligned;    ///< Default: true when `last` is given alone.
 };
 
 inline constexpr std::uint64_t window_entries_max = 10'000;
@@ -62,9 +62,9 @@ public:
 
 /// A cut window. Whether there is more does not look at roles.
 struct page {
-  std::vector<recorded_entry> entries; ///< Oldest first.
-  bool more_before = false;            ///< Visible entries lie before the first one here.
-  bool more_after = false;             ///< Visible entries lie behind the last one here.
+  std::vector<recorded_entry> entries;  ///< Oldest first.
+  bool more_before = false;             ///< Visible entries lie before the first one here.
+  bool more_after = false;              ///< Visible entries lie behind the last one here.
 };
 
 /// Cuts `w` out of `source` as of version `head`. `invalid` for a window that contradicts itself,
@@ -78,4 +78,4 @@ result<version_t> first_visible(const state& s, version_t head, entry_source& so
 /// `invalid` with the field for a window that contradicts itself or asks for too much.
 result<void> check(const window& w);
 
-} // namespace recalld::session
+}  // namespace recalld::session

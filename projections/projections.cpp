@@ -19,7 +19,7 @@ void project_receipt(const envelope& at, std::vector<change>& out) {
                          static_cast<std::int64_t>(at.position) + more, at.time}});
 }
 
-} // namespace
+}  // namespace
 
 std::span<const table* const> tables() {
   static constexpr const table* all[] = {&sessions::spec, &session_state::spec, &contexts::spec,
@@ -58,6 +58,6 @@ const table spec{
   .key_columns = 2,
 };
 
-} // namespace receipts
+}  // namespace receipts
 
-} // namespace recalld::projections
+}  // namespace recalld::projections

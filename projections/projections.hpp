@@ -38,25 +38,25 @@ enum column : std::size_t {
   metadata,
   forked_from
 };
-extern const table spec; ///< One row for each session that can be read: open or closed.
+extern const table spec;  ///< One row for each session that can be read: open or closed.
 /// Positions in `spec.indexes`.
 enum index : std::size_t { by_app, by_user, by_expiry };
 /// The part of `project` that sessions, their state and their contexts take.
 void project(const envelope& at, const session::fact& fact, std::vector<change>& out);
-} // namespace sessions
+}  // namespace sessions
 namespace session_state {
 enum column : std::size_t { stream, key, value };
 extern const table spec;
-} // namespace session_state
+}  // namespace session_state
 namespace scope_state {
 enum column : std::size_t { stream, key, value };
 extern const table spec;
 void project(const envelope& at, const scope::fact& fact, std::vector<change>& out);
-} // namespace scope_state
+}  // namespace scope_state
 namespace contexts {
 enum column : std::size_t { stream, id, type, content, created_at, version };
 extern const table spec;
-} // namespace contexts
+}  // namespace contexts
 namespace receipts {
 enum column : std::size_t {
   stream,
@@ -68,6 +68,6 @@ enum column : std::size_t {
   time
 };
 extern const table spec;
-} // namespace receipts
+}  // namespace receipts
 
-} // namespace recalld::projections
+}  // namespace recalld::projections

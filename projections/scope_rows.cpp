@@ -20,4 +20,4 @@ void project(const envelope& at, const scope::fact& fact, std::vector<change>& o
     out.push_back(put{&spec, {stream, key, raw}});
 }
 
-} // namespace recalld::projections::scope_state
+}  // namespace recalld::projections::scope_state

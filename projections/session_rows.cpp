@@ -29,7 +29,7 @@ const table spec{
               {"by_expiry", {expires_at}, expires_at}},
 };
 
-} // namespace sessions
+}  // namespace sessions
 
 namespace session_state {
 
@@ -40,7 +40,7 @@ const table spec{
   .key_columns = 2,
 };
 
-} // namespace session_state
+}  // namespace session_state
 
 namespace contexts {
 
@@ -56,7 +56,7 @@ const table spec{
   .key_columns = 2,
 };
 
-} // namespace contexts
+}  // namespace contexts
 
 namespace {
 
@@ -165,7 +165,7 @@ struct session_projection {
   }
 };
 
-} // namespace
+}  // namespace
 
 namespace sessions {
 
@@ -173,7 +173,7 @@ void project(const envelope& at, const session::fact& fact, std::vector<change>&
   std::visit(session_projection{at, out}, fact);
 }
 
-} // namespace sessions
+}  // namespace sessions
 
 void project_state(const envelope& at, const session::state& s, std::vector<change>& out) {
   if (s.status != session::status::open && s.status != session::status::closed)
@@ -187,4 +187,4 @@ void project_state(const envelope& at, const session::state& s, std::vector<chan
                       {stream, id, item.type, item.content, item.created_at, whole(item.version)}});
 }
 
-} // namespace recalld::projections
+}  // namespace recalld::projections

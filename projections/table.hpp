@@ -35,28 +35,28 @@ struct index {
 
 struct table {
   std::string_view name;
-  int version = 1; ///< Raised when `project` gives other rows: the table is rebuilt.
+  int version = 1;  ///< Raised when `project` gives other rows: the table is rebuilt.
   std::vector<column>
-    columns; ///< The first `key_columns` are the key; the first of all is `stream`.
+    columns;  ///< The first `key_columns` are the key; the first of all is `stream`.
   std::size_t key_columns = 1;
   std::vector<index> indexes{};
 };
 
 /// What a fact does to rows. Changes are applied in order; each names its table.
-struct put { ///< The row is written whole, whether it existed or not.
+struct put {  ///< The row is written whole, whether it existed or not.
   const projections::table* table;
   projections::row row;
 };
-struct put_new { ///< As `put`, but a row that exists refuses the whole append as a duplicate.
+struct put_new {  ///< As `put`, but a row that exists refuses the whole append as a duplicate.
   const projections::table* table;
   projections::row row;
 };
-struct set { ///< Some columns of an existing row; no such row: nothing happens.
+struct set {  ///< Some columns of an existing row; no such row: nothing happens.
   const projections::table* table;
   projections::row key;
   std::vector<std::pair<std::size_t, value>> cells;
 };
-struct erase { ///< Every row whose key begins with `key` (a whole key or leading columns).
+struct erase {  ///< Every row whose key begins with `key` (a whole key or leading columns).
   const projections::table* table;
   projections::row key;
 };
@@ -65,8 +65,8 @@ using change = std::variant<put, put_new, set, erase>;
 /// Where a row query starts and ends. Order: the index's columns, then the table's key.
 struct row_query {
   const projections::table* table = nullptr;
-  int index = -1;            ///< Position in `table->indexes`; -1 = the key itself.
-  std::vector<value> equals; ///< Leading columns of the index fixed to these.
+  int index = -1;             ///< Position in `table->indexes`; -1 = the key itself.
+  std::vector<value> equals;  ///< Leading columns of the index fixed to these.
   /// Continue strictly behind this: the remaining index columns followed by the key columns.
   std::optional<std::vector<value>> after;
   bool descending = false;
@@ -81,4 +81,4 @@ struct row_query {
   std::vector<bound> where;
 };
 
-} // namespace recalld::projections
+}  // namespace recalld::projections

@@ -181,4 +181,4 @@ inline session::entry_appended appended(const session::entry& e, std::uint64_t o
   return {e.id, e.role, ordinal, turn_version, turn_ordinal, e.raw, life, ttl_s};
 }
 
-} // namespace recalld::testing
+}  // namespace recalld::testing

@@ -84,7 +84,7 @@ TEST_CASE("a caller's id is checked", "[ids]") {
   auto refused = [](std::string_view id) {
     auto checked = check_id(id, "session");
     return !checked && checked.error().code == errc::invalid && checked.error().field == "session"
-        && !checked.error().message.empty();
+           && !checked.error().message.empty();
   };
   CHECK(refused(""));
   CHECK(refused(std::string(513, 'x')));

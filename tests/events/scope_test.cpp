@@ -9,7 +9,7 @@ namespace {
 const stream_id app = app_stream("acme", "chat");
 const stream_id user = user_stream("acme", "chat", "ada");
 
-} // namespace
+}  // namespace
 
 TEST_CASE("shared state merges per key", "[scope]") {
   auto outcome =
@@ -96,4 +96,4 @@ TEST_CASE("a scope's footprint grows with what it holds", "[scope]") {
   CHECK(aggregate::footprint(s) > aggregate::footprint(state{}) + 10'000);
 }
 
-} // namespace recalld::scope
+}  // namespace recalld::scope

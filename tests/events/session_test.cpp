@@ -34,7 +34,7 @@ std::vector<command> writes() {
 
 std::string of_bytes(std::size_t n) { return json::quote(std::string(n - 2, 'x')); }
 
-} // namespace
+}  // namespace
 
 // -- create --
 
@@ -543,7 +543,7 @@ state origin_state() {
     .state();
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("a fork begins with the past of another session", "[session][fork]") {
   auto outcome = given({}).policy({9, 60}).when(begin_fork{original, 3, origin_state()});
@@ -655,7 +655,7 @@ state after_first_turn() {
   return given(facts).state();
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("trimming forgets facts up to a version", "[session][trim]") {
   auto then = after_first_turn();
@@ -734,7 +734,7 @@ TEST_CASE("visible are whole turns among the last entries, and the last turn",
           "[session][visible]") {
   state s;
   s.entries = 6;
-  s.turn_ordinal = 4; // turns: 1, 2-3, 4-6
+  s.turn_ordinal = 4;  // turns: 1, 2-3, 4-6
   auto seen = [&](std::uint64_t keep) {
     s.retention.keep_entries = keep;
     std::string out;
@@ -894,4 +894,4 @@ TEST_CASE("a footprint grows with what a state holds", "[session]") {
   CHECK(aggregate::footprint(large) > aggregate::footprint(small) + 20'000);
 }
 
-} // namespace recalld::session
+}  // namespace recalld::session
