@@ -48,7 +48,7 @@ public:
 
   result<page> operator()() {
     if (s_.status != status::open && s_.status != status::closed)
-      return page{};
+      return w_.anchor ? no_anchor() : result<page>{};
     if (auto planned = make_plan(); !planned)
       return fail(std::move(planned.error()));
     auto taken = w_.anchor ? take_around() : plan_.from_oldest ? take_oldest() : take_newest();
@@ -208,8 +208,11 @@ private:
     if (!anchor)
       return fail(std::move(anchor.error()));
     if (!*anchor)
-      return tl::unexpected(error{errc::not_found, "there is no such entry", "anchor"});
+      return no_anchor();
     return std::move(**anchor);
+  }
+  static tl::unexpected<error> no_anchor() {
+    return fail({errc::not_found, "there is no such entry", "anchor"});
   }
 
   /// Lets the window begin with the entry of a user.

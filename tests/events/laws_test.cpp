@@ -59,6 +59,20 @@ void fold_all(folded& into, const std::vector<recorded>& facts) {
 
 }  // namespace
 
+TEST_CASE("random histories meet every fact of a session, and forks", "[laws]") {
+  std::map<std::string, int> met;
+  check_property("count", [&] {
+    auto h = any_history();
+    for (const auto& r : h.facts)
+      ++met[r.type];
+  });
+  for (auto type : codec::fact_types())
+    if (type.starts_with("session.")) {
+      INFO(type);
+      CHECK(met[std::string(type)] > 0);
+    }
+}
+
 TEST_CASE("folding what was recorded gives the state that was folded on the way", "[laws]") {
   check_property("from the first fact", [] {
     auto h = any_history();
