@@ -20,18 +20,25 @@ std::string_view read_fact(const statement& s, const stream_id& stream, recorded
   out.at.command_facts = static_cast<std::uint32_t>(s.int_at(10));
   out.blanked = stored_lane < 0;
   const auto payload = s.view_at(12);
-  const auto sum = row_sum(out.at.stream_no, out.at.version, stored_lane, out.type, out.schema,
-                           out.at.time, out.at.command, out.at.body_hash, out.at.command_facts,
-                           payload);
+  const auto sum = row_sum({out.at.position, out.at.stream_no, out.at.version, stored_lane, out.type,
+                            out.schema, out.at.time, out.key, out.at.command, out.at.body_hash,
+                            out.at.command_facts, payload});
   if (sum != static_cast<std::uint32_t>(s.int_at(11)))
     refuse(errc::corrupt, "the fact at position " + std::to_string(out.at.position)
                             + " is not what was written");
   return payload;
 }
 
+stream_id checked_id(stream_no_t no, std::string_view bytes, std::int64_t sum) {
+  auto id = stream_id::from_bytes(std::string(bytes));
+  if (!id || stream_sum(no, bytes) != static_cast<std::uint32_t>(sum))
+    refuse(errc::corrupt, "the id of stream " + std::to_string(no) + " is not what was written");
+  return std::move(*id);
+}
+
 stream_finder::stream_finder(const connection& db)
   : by_id_(db.prepare("SELECT no, base, base_fact, merged, merged_time FROM streams WHERE id = ?")),
-    by_no_(db.prepare("SELECT id FROM streams WHERE no = ?")),
+    by_no_(db.prepare("SELECT id, sum FROM streams WHERE no = ?")),
     last_(db.prepare("SELECT version, time FROM log WHERE stream = ? AND lane = ? "
                      "ORDER BY version DESC LIMIT 1")) {
 }
@@ -73,10 +80,7 @@ std::optional<stream_id> stream_finder::id_of(stream_no_t no) {
   const reset_on_exit done(by_no_);
   if (!by_no_.step())
     return {};
-  auto id = stream_id::from_bytes(std::string(by_no_.view_at(0)));
-  if (!id)
-    throw failure{0, {}, id.error()};
-  return std::move(*id);
+  return checked_id(no, by_no_.view_at(0), by_no_.int_at(1));
 }
 
 }  // namespace recalld::storage::sqlite

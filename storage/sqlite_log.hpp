@@ -27,6 +27,9 @@ constexpr lane lane_of(int stored) noexcept {
 /// Throws `corrupt` when the row's sum is wrong. The payload's bytes are valid until the next step.
 std::string_view read_fact(const statement& s, const stream_id& stream, recorded& out);
 
+/// The id in a row of `streams`. Throws `corrupt` when it is not what was written.
+stream_id checked_id(stream_no_t no, std::string_view bytes, std::int64_t sum);
+
 /// A row of `streams` with where the stream stands.
 struct stream_row {
   stream_position at;

@@ -72,7 +72,8 @@ std::unique_ptr<reader> reader::open(const std::filesystem::path& file,
     wal += "-wal";
     std::error_code ec;
     const auto wal_bytes = std::filesystem::file_size(wal, ec);
-    if ((f.code & 0xff) != SQLITE_CANTOPEN || (!ec && wal_bytes > 0))
+    const int code = f.code & 0xff;
+    if ((code != SQLITE_CANTOPEN && code != SQLITE_READONLY) || (!ec && wal_bytes > 0))
       throw;
     return attempt(connection::mode::read_immutable);
   }
@@ -98,7 +99,7 @@ reader::reader(connection db)
     scan_(db_.prepare(select("position > ? ORDER BY position LIMIT ?"))),
     blank_at_(db_.prepare("SELECT first, last FROM blanks WHERE first <= ? "
                           "ORDER BY first DESC LIMIT 1")),
-    based_(db_.prepare("SELECT no, id FROM streams WHERE no > ? AND base > 0 ORDER BY no LIMIT ?")),
+    based_(db_.prepare("SELECT no, id, sum FROM streams WHERE no > ? AND base > 0 ORDER BY no LIMIT ?")),
     table_version_(db_.prepare("SELECT version FROM table_versions WHERE name = ?")) {
 }
 
@@ -325,10 +326,8 @@ result<std::vector<stream_position>> reader::based_streams(shard_t shard, stream
     const reset_on_exit done(based_);
     std::vector<stream_position> out;
     while (based_.step()) {
-      auto id = stream_id::from_bytes(std::string(based_.view_at(1)));
-      if (!id)
-        return fail(id.error());
-      if (auto found = streams_.find(*id))
+      const auto id = checked_id(based_.uint_at(0), based_.view_at(1), based_.int_at(2));
+      if (auto found = streams_.find(id))
         out.push_back(found->at);
     }
     return out;

@@ -18,6 +18,7 @@ CREATE TABLE streams(
   no INTEGER PRIMARY KEY,
   shard INTEGER NOT NULL,
   id BLOB NOT NULL UNIQUE,
+  sum INTEGER NOT NULL,
   base INTEGER NOT NULL DEFAULT 0,
   base_fact INTEGER NOT NULL DEFAULT 0,
   merged INTEGER NOT NULL DEFAULT 0,
@@ -179,22 +180,25 @@ int stored_version(const connection& db, const projections::table& t) {
   return s.step() ? static_cast<int>(s.int_at(0)) : 0;
 }
 
-std::uint32_t row_sum(stream_no_t stream, version_t version, int stored_lane, std::string_view type,
-                      std::uint16_t schema, time_us_t time, std::string_view command,
-                      std::uint64_t body_hash, std::uint32_t command_facts,
-                      std::string_view payload) noexcept {
-  const std::uint64_t numbers[] = {stream,
-                                   version,
-                                   static_cast<std::uint64_t>(static_cast<std::int64_t>(stored_lane)),
-                                   schema,
-                                   static_cast<std::uint64_t>(time),
-                                   body_hash,
-                                   command_facts,
-                                   command.size()};
+std::uint32_t row_sum(const summed& row) noexcept {
+  const std::uint64_t numbers[] = {
+    row.position,
+    row.stream,
+    row.version,
+    static_cast<std::uint64_t>(static_cast<std::int64_t>(row.stored_lane)),
+    row.schema | (std::uint64_t{row.command_facts} << 32),
+    static_cast<std::uint64_t>(row.time),
+    row.body_hash,
+    row.key.size() | (static_cast<std::uint64_t>(row.command.size()) << 32)};
   auto sum = checksum({reinterpret_cast<const char*>(numbers), sizeof numbers}, 0);
-  sum = checksum(type, sum);
-  sum = checksum(command, sum);
-  return static_cast<std::uint32_t>(checksum(payload, sum));
+  sum = checksum(row.type, sum);
+  sum = checksum(row.key, sum);
+  sum = checksum(row.command, sum);
+  return static_cast<std::uint32_t>(checksum(row.payload, sum));
+}
+
+std::uint32_t stream_sum(stream_no_t no, std::string_view id) noexcept {
+  return static_cast<std::uint32_t>(checksum(id, no));
 }
 
 }  // namespace recalld::storage::sqlite

@@ -16,8 +16,9 @@
 ///                             `shadows`     counts rebuilds, part of index names
 ///   shards(shard, epoch, head)
 ///                             who may write, and the position of the last fact
-///   streams(no, shard, id, base, base_fact, merged, merged_time)
-///                             one row per stream that ever had a fact; `id` = stream_id::bytes().
+///   streams(no, shard, id, sum, base, base_fact, merged, merged_time)
+///                             one row per stream that ever had a fact; `id` = stream_id::bytes(),
+///                             sum: lower 32 bits of the checksum of no and id.
 ///                             base, base_fact: as in stream_position.
 ///                             merged, merged_time: version and time of the newest fact of it that
 ///                             became part of a blank range (it may have been the last one)
@@ -27,8 +28,7 @@
 ///                             and command_facts are null without a command; body_hash is the
 ///                             unsigned number's bits. Blanked: payload and key are null and `lane`
 ///                             is -1 - lane, which takes the fact out of its lane's index range.
-///                             sum: lower 32 bits of the checksum of all other columns but key
-///                             and position, see `row_sum`
+///                             sum: lower 32 bits of the checksum of all other columns
 ///   blanks(first, last)       positions whose facts are gone; ranges neither touch nor overlap
 ///   borrows(stream, source, through)
 ///                             `stream` reads facts of `source` up to version `through`
@@ -57,10 +57,23 @@ std::string create_table_sql(const projections::table& t, std::string_view name,
 /// The stored version of a projection table; 0 = the file does not have it.
 int stored_version(const connection& db, const projections::table& t);
 
-/// What a fact's row sums up to. Blanked rows are summed with an empty payload.
-std::uint32_t row_sum(stream_no_t stream, version_t version, int stored_lane, std::string_view type,
-                      std::uint16_t schema, time_us_t time, std::string_view command,
-                      std::uint64_t body_hash, std::uint32_t command_facts,
-                      std::string_view payload) noexcept;
+/// What a fact's row sums up to; a null counts as empty or 0.
+struct summed {
+  position_t position = 0;
+  stream_no_t stream = 0;
+  version_t version = 0;
+  int stored_lane = 0;
+  std::string_view type;
+  std::uint16_t schema = 0;
+  time_us_t time = 0;
+  std::string_view key;
+  std::string_view command;
+  std::uint64_t body_hash = 0;
+  std::uint32_t command_facts = 0;
+  std::string_view payload;
+};
+std::uint32_t row_sum(const summed& row) noexcept;
+/// What a stream's row sums up to.
+std::uint32_t stream_sum(stream_no_t no, std::string_view id) noexcept;
 
 }  // namespace recalld::storage::sqlite

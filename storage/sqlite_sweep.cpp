@@ -136,8 +136,8 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
         merge(f);
         continue;
       }
-      const auto sum = row_sum(stream, f.version, stored, f.type, f.schema, f.time, f.command,
-                               f.body_hash, f.command_facts, {});
+      const auto sum = row_sum({f.position, stream, f.version, stored, f.type, f.schema, f.time, {},
+                                f.command, f.body_hash, f.command_facts, {}});
       blank_.integer(1, stored).integer(2, sum).integer(3, f.position).run();
     }
   }

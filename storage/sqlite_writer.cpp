@@ -88,7 +88,7 @@ writer::writer(connection db, const sqlite_options& options)
     take_(db_.prepare("UPDATE shards SET epoch = epoch + 1 WHERE shard = ?")),
     insert_fact_(db_.prepare(std::string("INSERT INTO log(") + log_columns
                              + ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING")),
-    insert_stream_(db_.prepare("INSERT INTO streams(no, shard, id) VALUES(?, 0, ?)")),
+    insert_stream_(db_.prepare("INSERT INTO streams(no, shard, id, sum) VALUES(?, 0, ?, ?)")),
     fact_by_key_(db_.prepare("SELECT 1 FROM log WHERE stream = ? AND key = ?")),
     unappend_(db_.prepare("DELETE FROM log WHERE position > ?")),
     set_base_(db_.prepare("UPDATE streams SET base = ?, base_fact = ? WHERE no = ?")),
@@ -352,8 +352,8 @@ bool writer::insert_fact(const recorded& fact) {
     s.null(9).null(10).null(11);
   else
     s.text(9, at.command).integer(10, at.body_hash).integer(11, at.command_facts);
-  s.integer(12, row_sum(at.stream_no, at.version, stored_lane, fact.type, fact.schema, at.time,
-                        at.command, at.body_hash, at.command_facts, payload));
+  s.integer(12, row_sum({at.position, at.stream_no, at.version, stored_lane, fact.type, fact.schema,
+                         at.time, fact.key, at.command, at.body_hash, at.command_facts, payload}));
   s.text(13, payload);
   s.run();
   return db_.changes() != 0;
@@ -377,7 +377,10 @@ void writer::accept(unit_work& w) {
     if (t.row.at.stream_no == 0)
       continue;  // named, but not written to
     if (t.fresh) {
-      insert_stream_.integer(1, t.row.at.stream_no).blob(2, t.id->bytes()).run();
+      insert_stream_.integer(1, t.row.at.stream_no)
+        .blob(2, t.id->bytes())
+        .integer(3, stream_sum(t.row.at.stream_no, t.id->bytes()))
+        .run();
       next_stream_ = std::max(next_stream_, t.row.at.stream_no + 1);
     }
     for (const auto& b : t.bases)

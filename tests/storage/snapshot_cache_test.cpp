@@ -1,0 +1,166 @@
+#include "storage/snapshot_cache.hpp"
+
+#include "tests/storage/subject.hpp"
+
+#include <fstream>
+
+namespace recalld::storage::testing {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const log_identity log_a{"0190-a", 1};
+
+std::unique_ptr<snapshot_cache> open_cache(const fs::path& path, const log_identity& log = log_a) {
+  return must(snapshot_cache::open(path, log, 1 << 20));
+}
+
+snapshot some(version_t version, std::string state = "state") {
+  return {version, 1234, 1, std::move(state)};
+}
+
+/// Every file below a directory.
+std::vector<fs::path> files_in(const fs::path& directory) {
+  std::vector<fs::path> out;
+  for (const auto& e : fs::recursive_directory_iterator(directory))
+    if (e.is_regular_file())
+      out.push_back(e.path());
+  return out;
+}
+
+void overwrite(const fs::path& file, std::streamoff from, const std::string& bytes) {
+  std::fstream f(file, std::ios::in | std::ios::out | std::ios::binary);
+  f.seekp(from);
+  f << bytes;
+}
+
+}  // namespace
+
+TEST_CASE("a snapshot is found until it is erased", "[cache]") {
+  scratch dir;
+  auto cache = open_cache(dir.path());
+  const auto s = session_named("s");
+  CHECK_FALSE(cache->get(s));
+  const auto binary = some(7, std::string("a\0b", 3));
+  cache->put(s, binary);
+  REQUIRE(cache->get(s));
+  CHECK(*cache->get(s) == binary);
+  cache->put(s, some(8));
+  CHECK(cache->get(s)->version == 8);
+  CHECK_FALSE(cache->get(session_named("t")));
+  cache->erase(s);
+  CHECK_FALSE(cache->get(s));
+  const auto count = cache->count();
+  CHECK(count.puts == 2);
+  CHECK(count.hits == 3);
+  CHECK(count.misses == 3);
+  CHECK(count.failures == 0);
+}
+
+TEST_CASE("snapshots outlive a proper end of the process", "[cache]") {
+  scratch dir;
+  open_cache(dir.path())->put(session_named("s"), some(7));
+  auto cache = open_cache(dir.path());
+  cache->flush_soon();
+  REQUIRE(cache->get(session_named("s")));
+  CHECK(*cache->get(session_named("s")) == some(7));
+}
+
+TEST_CASE("the cache of another log or generation is forgotten", "[cache]") {
+  scratch dir;
+  open_cache(dir.path())->put(session_named("s"), some(7));
+  const log_identity other = GENERATE(log_identity{"0190-b", 1}, log_identity{"0190-a", 2});
+  CHECK_FALSE(open_cache(dir.path(), other)->get(session_named("s")));
+  CHECK_FALSE(open_cache(dir.path())->get(session_named("s")));
+}
+
+TEST_CASE("a cache without a path remembers nothing", "[cache]") {
+  auto cache = open_cache({});
+  cache->put(session_named("s"), some(7));
+  cache->flush_soon();
+  cache->erase(session_named("s"));
+  CHECK_FALSE(cache->get(session_named("s")));
+  CHECK(cache->count().misses == 1);
+}
+
+TEST_CASE("a directory with foreign files is refused and left alone", "[cache]") {
+  scratch dir;
+  const std::string where = GENERATE("notes.txt", "db/notes.txt", "db/CURRENT");
+  fs::create_directories(dir.path() / "db");
+  std::ofstream(dir.path() / where) << "mine";
+  const auto refused = snapshot_cache::open(dir.path(), log_a);
+  CHECK(code_of(refused) == errc::invalid);
+  CHECK(fs::exists(dir.path() / where));
+  CHECK(files_in(dir.path()).size() == 1);
+}
+
+TEST_CASE("a cache that is in use is refused and left alone", "[cache]") {
+  scratch dir;
+  auto cache = open_cache(dir.path());
+  cache->put(session_named("s"), some(7));
+  CHECK(code_of(snapshot_cache::open(dir.path(), log_a)) == errc::unavailable);
+  CHECK(cache->get(session_named("s")));
+}
+
+TEST_CASE("given damaged files, when the cache is opened, then it forgets but never lies",
+          "[cache]") {
+  scratch dir;
+  {
+    auto cache = open_cache(dir.path());
+    for (int i = 0; i < 500; ++i)
+      cache->put(session_named(std::to_string(i)), some(i + 1u, std::string(200, 'x') + std::to_string(i)));
+  }
+  const auto files = files_in(dir.path());
+  REQUIRE(files.size() >= 5);
+  for (const auto& damaged : files) {
+    for (const int kind : {0, 1, 2, 3}) {
+      scratch copy;
+      fs::remove_all(copy.path());
+      fs::copy(dir.path(), copy.path(), fs::copy_options::recursive);
+      const auto file = copy.path() / fs::relative(damaged, dir.path());
+      const auto size = fs::file_size(file);
+      INFO(file.filename().string() << " damage " << kind);
+      switch (kind) {
+        case 0: fs::remove(file); break;
+        case 1: fs::resize_file(file, size / 2); break;
+        case 2: overwrite(file, 0, std::string(size, '\xa5')); break;
+        default: overwrite(file, static_cast<std::streamoff>(size / 3), "\x5a\x5a\x5a"); break;
+      }
+      auto opened = snapshot_cache::open(copy.path(), log_a, 1 << 20);
+      if (!opened) {
+        // Only where nothing tells any more that the directory is ours.
+        CHECK(file.filename() == "recalld-cache");
+        CHECK(opened.error().code == errc::invalid);
+        continue;
+      }
+      for (int i = 0; i < 500; i += 7)
+        if (const auto found = (*opened)->get(session_named(std::to_string(i))))
+          CHECK(*found == some(i + 1u, std::string(200, 'x') + std::to_string(i)));
+      (*opened)->put(session_named("new"), some(1));
+      opened->reset();
+      // At the latest the second opening is a working cache again.
+      auto again = must(snapshot_cache::open(copy.path(), log_a, 1 << 20));
+      again->put(session_named("new"), some(2));
+      CHECK(again->get(session_named("new"))->version == 2);
+    }
+  }
+}
+
+TEST_CASE("a value that was changed is no snapshot", "[cache]") {
+  scratch dir;
+  {
+    auto cache = open_cache(dir.path());
+    cache->put(session_named("s"), some(7));
+  }
+  // The same files under the tag of another log: every value's sum fails.
+  {
+    std::ofstream tag(dir.path() / "recalld-cache", std::ios::trunc);
+    tag << "recalld-cache 1 0190-b 1\n";
+  }
+  auto cache = open_cache(dir.path(), {"0190-b", 1});
+  CHECK_FALSE(cache->get(session_named("s")));
+  CHECK(cache->count().ignored == 1);
+}
+
+}  // namespace recalld::storage::testing
