@@ -12,9 +12,11 @@ namespace {
 model_row row_of(const std::filesystem::path& log) { return bare_sqlite::open(log).newest_entry(); }
 
 void measure(const plan& p, std::size_t sessions, bool command_ids) {
-  const scratch place(p);
   const auto name =
     "append.sessions=" + std::to_string(sessions) + (command_ids ? "" : ".no_command_id");
+  if (!p.wants("append", name))
+    return;
+  const scratch place(p);
   server node({.log = place.path() / "server"});
   create_sessions(node, sessions);
   append_load load(sessions, command_ids);
@@ -28,10 +30,12 @@ void measure(const plan& p, std::size_t sessions, bool command_ids) {
   bare.append(row, std::max<std::size_t>(1, sessions / 2), command_ids, p.round_s() / 4);
   bare.checkpoint();
 
-  std::vector<double> rate, bare_rate, p50, p99, one_commit, gathered;
+  std::vector<double> rate, bare_rate, p50, p99, one_commit, gathered, cpu, bare_cpu;
   for (std::size_t round = 0; round < p.rounds(); ++round) {
     const auto before = node.figures();
+    auto cpu_before = cpu_us();
     auto out = run(p.round_s());
+    cpu.push_back((cpu_us() - cpu_before) / static_cast<double>(out.answered));
     const auto after = node.figures();
     const auto batch =
       static_cast<double>(after.facts - before.facts)
@@ -41,7 +45,10 @@ void measure(const plan& p, std::size_t sessions, bool command_ids) {
     p99.push_back(out.us.quantile(0.99));
     gathered.push_back(batch);
     const auto same = static_cast<std::size_t>(std::max(1.0, std::round(batch)));
-    bare_rate.push_back(bare.append(row, same, command_ids, p.round_s()).rows_per_s);
+    cpu_before = cpu_us();
+    const auto loop = bare.append(row, same, command_ids, p.round_s());
+    bare_cpu.push_back((cpu_us() - cpu_before) / static_cast<double>(loop.rows));
+    bare_rate.push_back(loop.rows_per_s);
     bare.checkpoint();
     one_commit.push_back(
       bare.append(row, 1, command_ids, p.round_s() / 10).commit_us.quantile(0.5));
@@ -50,6 +57,7 @@ void measure(const plan& p, std::size_t sessions, bool command_ids) {
   print(name, median(rate), "entries/s", median(bare_rate));
   print(name + ".p50", median(p50), "us", median(one_commit));
   print(name + ".p99", median(p99), "us", median(one_commit));
+  print(name + ".cpu", median(cpu), "us/entry", median(bare_cpu));
   note(name + ": " + std::to_string(std::lround(median(gathered))) + " facts a commit");
 }
 

@@ -188,7 +188,6 @@ bare_sqlite::written bare_sqlite::append(const model_row& row, std::size_t batch
   std::string command(36, '0');
   std::vector<std::size_t> touched;
   written out;
-  std::uint64_t rows = 0;
   const stopwatch watch;
   do {
     const stopwatch one;
@@ -229,11 +228,11 @@ bare_sqlite::written bare_sqlite::append(const model_row& row, std::size_t batch
     set_head.put(1, c.position).run();
     commit.run();
     out.commit_us.add(one.us());
-    rows += batch;
+    out.rows += batch;
     if (c.pages >= c.checkpoint_pages)
       c.checkpoint();
   } while (watch.seconds() < seconds);
-  out.rows_per_s = static_cast<double>(rows) / watch.seconds();
+  out.rows_per_s = static_cast<double>(out.rows) / watch.seconds();
   return out;
 }
 

@@ -34,6 +34,7 @@ public:
   model_row newest_entry();
 
   struct written {
+    std::uint64_t rows = 0;
     double rows_per_s = 0;
     histogram commit_us;
   };

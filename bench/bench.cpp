@@ -5,9 +5,11 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <regex>
 #include <stdexcept>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace recalld::bench {
@@ -60,6 +62,21 @@ double histogram::quantile(double q) const noexcept {
     return std::ldexp(n, static_cast<int>(power)) / steps;
   }
   return 0;
+}
+
+bool plan::wants(std::string_view part, std::string_view figure) const {
+  const std::regex wanted(only);
+  return std::regex_search(part.begin(), part.end(), wanted)
+         || std::regex_search(figure.begin(), figure.end(), wanted);
+}
+
+double cpu_us() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto us = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_usec);
+  };
+  return us(used.ru_utime) + us(used.ru_stime);
 }
 
 double median(std::vector<double> values) {

@@ -18,6 +18,10 @@ struct plan {
   std::string program;          ///< This executable, for parts that begin a process of their own.
   bool quick = false;           ///< Smaller data and shorter rounds: does it run at all?
 
+  std::string only = {};  ///< Which figures; empty: all.
+  /// Whether a figure (or a part, by its name alone) is wanted.
+  bool wants(std::string_view part, std::string_view figure) const;
+
   std::size_t rounds() const noexcept { return quick ? 1 : 3; }
   double round_s() const noexcept { return quick ? 0.3 : 2.0; }
 };
@@ -60,6 +64,9 @@ public:
 private:
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
+
+/// Processor time that this process has taken so far, in microseconds.
+double cpu_us();
 
 /// Counts durations in buckets that are 1/32 wide: quantiles are exact to three per cent.
 class histogram {

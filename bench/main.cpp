@@ -6,13 +6,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <regex>
 #include <stdexcept>
 #include <thread>
 
 // recalld_bench [--only REGEX] [--quick] [--dir DIRECTORY] [--list]
 //
-// Runs the parts whose name matches. Data goes below DIRECTORY (default: TMPDIR, else the directory
+// Runs the parts whose name matches, or the figures of one: `append`, `append.sessions=256$`. Data goes below DIRECTORY (default: TMPDIR, else the directory
 // of this program) and is removed.
 
 namespace {
@@ -62,14 +61,13 @@ int main(int argc, char** argv) try {
   plan p;
   p.program = fs::canonical("/proc/self/exe");
   p.place = default_place(p.program);
-  std::regex only("");
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
     const bool more = i + 1 < argc;
     if (word == "--quick") {
       p.quick = true;
     } else if (word == "--only" && more) {
-      only = argv[++i];
+      p.only = argv[++i];
     } else if (word == "--dir" && more) {
       p.place = argv[++i];
     } else if (word == "--list") {
@@ -87,7 +85,8 @@ int main(int argc, char** argv) try {
   print_machine(p);
   bool any = false;
   for (const auto& each : parts) {
-    if (!std::regex_search(each.name.begin(), each.name.end(), only))
+    // `append.sessions=256` means a figure of the part `append`.
+    if (!p.wants(each.name, "") && !p.only.starts_with(each.name))
       continue;
     any = true;
     note(std::string(each.name) + ": " + std::string(each.measures));
