@@ -373,7 +373,7 @@ result<std::vector<member>> members(std::string_view object, std::string_view fi
   if (kind_of(object) != kind::object)
     return fail_field(std::string(field), "must be an object");
   std::vector<member> all;
-  all.reserve(12);
+  all.reserve(16);
   for (cursor c(object); c.next();) {
     member& m = all.emplace_back();
     if (!unquote(c.value(), m.name))

@@ -52,17 +52,29 @@ std::size_t bytes_of(std::string_view id, const context_item& item) {
   return id.size() + item.type.size() + item.content.size();
 }
 
-/// `raw` (an object without white space around it) with an `id` as its first member.
+/// `raw` (an object without white space around it) with this `id` as its first member, in place of
+/// any that it has. The rest is looked at only where there may be one.
 text with_id(const text& raw, std::string_view id) {
-  auto rest = raw.view().substr(1);
+  auto whole = raw.view();
   std::string out;
-  out.reserve(rest.size() + id.size() + 16);
+  out.reserve(whole.size() + id.size() + 16);
   out.append(R"({"id":)");
   json::append_quoted(out, id);
-  if (rest.find_first_not_of(" \t\r\n") != rest.find('}'))
-    out.push_back(',');
-  out.append(rest);
-  return out;
+  if (whole.find(R"("id")") == std::string_view::npos
+      && whole.find(R"(\u)") == std::string_view::npos) {
+    auto rest = whole.substr(1);
+    if (rest.find_first_not_of(" \t\r\n") != rest.find('}'))
+      out.push_back(',');
+    return out.append(rest);
+  }
+  if (auto members = json::members(whole, {}))
+    for (const auto& m : *members)
+      if (m.name != "id") {
+        out.push_back(',');
+        json::append_quoted(out, m.name);
+        out.append(":").append(m.raw);
+      }
+  return out.append("}");
 }
 
 std::vector<borrowed_range> above(std::vector<borrowed_range> ranges, version_t floor) {
@@ -506,31 +518,6 @@ std::uint64_t trim_due(const state& s) noexcept {
   if (keep == 0 || s.entries <= s.floor_ordinal)
     return 0;
   return (s.entries - s.floor_ordinal) / 2 > keep ? keep : 0;
-}
-
-result<entry> read_entry(text raw, std::string_view field) {
-  auto members = json::members(raw.view(), field);
-  if (!members)
-    return fail(std::move(members.error()));
-  entry e;
-  for (const auto& m : *members) {
-    auto name = std::string(field).append(".").append(m.name);
-    if (m.name == "id" || m.name == "role") {
-      auto word = json::as_string(m.raw, name);
-      if (!word)
-        return fail(std::move(word.error()));
-      if (word->empty())
-        return fail_field(std::move(name), "must not be empty");
-      (m.name == "id" ? e.id : e.role) = std::move(*word);
-    } else if (m.name == "partial") {
-      auto partial = json::as_bool(m.raw, name);
-      if (!partial)
-        return fail(std::move(partial.error()));
-      e.partial = *partial;
-    }
-  }
-  e.raw = std::move(raw);
-  return e;
 }
 
 result<state_delta> split_scopes(json::raw_map delta, std::string_view field) {

@@ -218,10 +218,6 @@ bool visible(const state& s, const entry_appended& e) noexcept;
 /// kept lie in the log. Gives the number of entries to keep; 0 = nothing is due.
 std::uint64_t trim_due(const state& s) noexcept;
 
-/// Reads one entry out of a validated JSON object: `id` (a non-empty string or absent), `role` and
-/// `partial` (a boolean or absent). Other members are not looked at.
-result<entry> read_entry(text raw, std::string_view field);
-
 /// Sorts the keys of a delta by `app:`, `user:`, `temp:` and plain, prefixes stripped; checks each
 /// key and that base64 values (`{"$bytes":"…"}`) are well formed. Values must be validated JSON.
 result<state_delta> split_scopes(json::raw_map delta, std::string_view field);

@@ -131,7 +131,9 @@ inline void happen(history& h, const step& s) {
     }
     return c;
   };
-  switch (s.op % 16) {
+  // A session that is gone comes back soon.
+  auto alive = h.state.status == status::open || h.state.status == status::closed;
+  switch (alive || s.b % 3 == 0 ? s.op % 18 : 0) {
     case 0: h.run(create{{{{name, "0"}}, {}, {}, {}}, s.b % 2 ? R"({"m":1})" : ""}); break;
     case 1:
     case 2:
@@ -163,10 +165,12 @@ inline void happen(history& h, const step& s) {
       break;
     case 13: h.policy = {s.a % 5, s.b % 3 * 20}; break;
     case 14:
-      h.now += s.a % 30 * 1'000'000;
+      h.now += s.a * 1'000'000;
       h.run(expire{});
       break;
     case 15:
+    case 16:
+    case 17:
       if (h.version > 0) {
         auto through = h.version - s.a % h.version;
         h.run(trim{through, h.state_at(through)});
@@ -201,15 +205,18 @@ inline history history_of(const std::vector<step>& steps, std::size_t fork_after
   return h;
 }
 
-/// Any history; about every second one is a fork.
+/// Any history; about every second one is a fork. Always of full size: small ones meet too little.
 inline history any_history() {
-  auto length = *rc::gen::inRange<std::size_t>(0, 60);
+  auto upto = [](auto most) {
+    return rc::gen::resize(rc::kNominalSize, rc::gen::inRange(0 * most, most));
+  };
+  auto length = *upto(std::size_t{60});
   auto steps = *rc::gen::container<std::vector<step>>(
-    length, rc::gen::build<step>(rc::gen::set(&step::op, rc::gen::inRange(0u, 16u)),
-                                 rc::gen::set(&step::a, rc::gen::inRange(0u, 40u)),
-                                 rc::gen::set(&step::b, rc::gen::inRange(0u, 40u))));
-  auto fork_after = *rc::gen::inRange<std::size_t>(0, 80);
-  auto back = *rc::gen::inRange(0u, 5u);
+    length,
+    rc::gen::build<step>(rc::gen::set(&step::op, upto(18u)), rc::gen::set(&step::a, upto(40u)),
+                         rc::gen::set(&step::b, upto(40u))));
+  auto fork_after = *upto(2 * length + 1);
+  auto back = *upto(5u);
   return history_of(steps, fork_after, back);
 }
 

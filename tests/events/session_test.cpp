@@ -197,6 +197,10 @@ TEST_CASE("an entry without id gets a UUIDv7 as its first member", "[session][ap
   CHECK(fresh("{}").raw.view() == R"({"id":")" + f.id + R"("})");
   CHECK(fresh(" { } ").raw.view() == R"({"id":")" + f.id + R"(" })");
   CHECK(fresh(" { \"a\":{}}").raw.view() == R"({"id":")" + f.id + R"(", "a":{}})");
+  auto whole = R"({"id":")" + f.id + R"(","a":{"id":1},"b":[ 2 ]})";
+  CHECK(fresh(R"({"a":{"id":1},"id":null,"b":[ 2 ]})").raw.view() == whole);
+  CHECK(fresh(R"({"a":{"id":1},"\u0069d":"","b":[ 2 ]})").raw.view() == whole);
+  CHECK(fresh(R"({"id":null})").raw.view() == R"({"id":")" + f.id + R"("})");
 }
 
 TEST_CASE("raw JSON is recorded without white space around it", "[session]") {
@@ -847,33 +851,6 @@ TEST_CASE("bytes are base64", "[session][state]") {
   CHECK_FALSE(good(R"({"$bytes":"AA E"})"));
   CHECK_FALSE(good(R"({"\u0024bytes":"A"})"));
   CHECK(split_scopes({{"app:k", R"({"$bytes":"A"})"}}, "d").error().field == "d.app:k");
-}
-
-TEST_CASE("an entry is read from its JSON", "[session][append]") {
-  auto e = read_entry(R"({"id":"a","role":"us\u0065r","partial":true,"x":1})", "entries[3]");
-  REQUIRE(e.has_value());
-  CHECK(e->id == "a");
-  CHECK(e->role == "user");
-  CHECK(e->partial);
-  CHECK(e->raw.view() == R"({"id":"a","role":"us\u0065r","partial":true,"x":1})");
-  e = read_entry("{}", "entries[3]");
-  CHECK(e->id.empty());
-  CHECK(e->role.empty());
-  CHECK_FALSE(e->partial);
-  auto refused = [](const char* raw) {
-    auto read = read_entry(raw, "entries[3]");
-    REQUIRE_FALSE(read.has_value());
-    CHECK(read.error().code == errc::invalid);
-    return read.error().field;
-  };
-  CHECK(refused(R"({"id":""})") == "entries[3].id");
-  CHECK(refused(R"({"id":null})") == "entries[3].id");
-  CHECK(refused(R"({"id":5})") == "entries[3].id");
-  CHECK(refused(R"({"role":""})") == "entries[3].role");
-  CHECK(refused(R"({"role":{}})") == "entries[3].role");
-  CHECK(refused(R"({"partial":1})") == "entries[3].partial");
-  CHECK(refused(R"({"id":"a","id":"b"})") == "entries[3]");
-  CHECK(refused("[]") == "entries[3]");
 }
 
 TEST_CASE("every status has its own word", "[session]") {
