@@ -70,15 +70,20 @@ private:
     else if (plan_.from_oldest || w_.max_bytes)
       plan_.count = window_entries_max;
     plan_.bytes = w_.max_bytes;
-    plan_.above = std::max(bottom_, w_.after_version.value_or(0));
-    plan_.below = std::min(top_, w_.before_version.value_or(top_));
+    plan_.above = std::min(top_ - 1, std::max(bottom_, w_.after_version.value_or(0)));
+    plan_.below = std::clamp(w_.before_version.value_or(top_), version_t{1}, top_);
     if (!w_.since)
       return {};
     auto first = source_.first_since(*w_.since);
     if (!first)
       return fail(std::move(first.error()));
-    plan_.above = std::max(plan_.above, *first == 0 ? top_ - 1 : *first - 1);
+    begin_at(*first);
     return {};
+  }
+
+  /// Nothing before this version is shown; nothing at all when it is 0.
+  void begin_at(version_t first) {
+    plan_.above = std::max(plan_.above, first == 0 || first > top_ ? top_ - 1 : first - 1);
   }
 
   /// It belongs to this life of the session and is inside its retention.
@@ -96,11 +101,16 @@ private:
     return std::clamp<std::uint64_t>(need, 1, chunk_max);
   }
 
+  /// And how many then: strides grow, but not where each entry may be large and the last one.
+  std::size_t longer(std::size_t size) const {
+    return plan_.bytes ? size : std::min(size * 2, chunk_max);
+  }
+
   // -- walking: `visit` gets each entry between the bounds and says whether to go on --
 
   template <class Visit>
   result<void> walk_back(version_t before, std::uint64_t need, Visit visit) {
-    for (auto size = chunk(need);; size = std::min(size * 2, chunk_max)) {
+    for (auto size = chunk(need);; size = longer(size)) {
       auto read = source_.back(before, size);
       if (!read)
         return fail(std::move(read.error()));
@@ -116,7 +126,7 @@ private:
 
   template <class Visit>
   result<void> walk_forth(version_t after, std::uint64_t need, Visit visit) {
-    for (auto size = chunk(need);; size = std::min(size * 2, chunk_max)) {
+    for (auto size = chunk(need);; size = longer(size)) {
       auto read = source_.forth(after, size);
       if (!read)
         return fail(std::move(read.error()));
@@ -245,7 +255,7 @@ private:
     auto found = first_visible(s_, top_ - 1, source_);
     if (!found)
       return fail(std::move(found.error()));
-    plan_.above = std::max(plan_.above, *found == 0 ? top_ - 1 : *found - 1);
+    begin_at(*found);
     return {};
   }
 

@@ -202,6 +202,8 @@ TEST_CASE("entries behind a version, before a version", "[window]") {
   CHECK(c.seen(w) == "<");
   w.after_version = 100;
   CHECK(c.seen(w) == "<");
+  w.after_version = ~version_t{0};
+  CHECK(c.seen(w) == "<");
   w.after_version = 4;
   w.before_version = 10;
   CHECK(c.seen(w) == "<3 4>");
@@ -217,6 +219,8 @@ TEST_CASE("entries behind a version, before a version", "[window]") {
   b.before_version = 2;
   CHECK(c.seen(b) == ">");
   b.before_version = 1;
+  CHECK(c.seen(b) == ">");
+  b.before_version = 0;
   CHECK(c.seen(b) == ">");
   b.last = 1;
   b.before_version = 8;
@@ -383,11 +387,17 @@ TEST_CASE("what is forgotten or of an earlier life is not there", "[window]") {
 
 TEST_CASE("a window is as of a version", "[window]") {
   conversation c("uauaua");
+  window none;
+  none.after_version = 9;
+  window later;
+  later.since = start + 5 * second;
   c.head = 7;
   c.state.entries = 3;
   c.state.turn_version = 6;
   c.state.turn_ordinal = 3;
   CHECK(c.seen({}) == "1 2 3");
+  CHECK(c.seen(none) == "<");
+  CHECK(c.seen(later) == "<");
   window w;
   w.limit = 10;
   CHECK(c.seen(w) == "1 2 3");
