@@ -15,15 +15,15 @@ TEST_CASE("text is measured as a terminal shows it", "[table]") {
 }
 
 TEST_CASE("text is cut at a character, never inside one", "[table]") {
-  CHECK(truncate("hello", 5) == "hello");
-  CHECK(truncate("hello", 4) == "hel…");
-  CHECK(truncate("記憶装置", 5) == "記憶…");
-  CHECK(truncate("記憶装置", 4) == "記…");
-  CHECK(truncate("hello", 0).empty());
-  CHECK(truncate("hello", 1) == "…");
+  CHECK(recalld::cli::truncate("hello", 5) == "hello");
+  CHECK(recalld::cli::truncate("hello", 4) == "hel…");
+  CHECK(recalld::cli::truncate("記憶装置", 5) == "記憶…");
+  CHECK(recalld::cli::truncate("記憶装置", 4) == "記…");
+  CHECK(recalld::cli::truncate("hello", 0).empty());
+  CHECK(recalld::cli::truncate("hello", 1) == "…");
   check_property("a cut text is never wider than asked", [](const std::string& text) {
     const auto width = *rc::gen::inRange<std::size_t>(0, 20);
-    RC_ASSERT(display_width(truncate(printable(text), width)) <= width);
+    RC_ASSERT(display_width(recalld::cli::truncate(printable(text), width)) <= width);
   });
 }
 
