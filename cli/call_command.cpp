@@ -99,7 +99,7 @@ command call_command() {
   return {
     .name = "call",
     .summary = "Run any operation with a JSON request; without one, list them.",
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples =
       {"recalld call", "recalld call context.add --describe",
        "recalld call context.list '{\"app\":\"demo\",\"user\":\"anna\",\"session\":\"s1\"}'",

@@ -316,6 +316,7 @@ void walk(const command& c, const CLI::App& app, std::vector<std::string> path,
 } // namespace
 
 int invocation::fail(const error& e) const {
+  std::fflush(stdout);
   if (json) {
     json::object_writer body;
     body.str("code", to_string(e.code)).str("message", e.message);
@@ -337,7 +338,11 @@ int invocation::fail(const error& e) const {
   return exit_code_of(e.code);
 }
 
-void invocation::note(std::string_view line) const { fmt::print(stderr, "{}\n", line); }
+void invocation::note(std::string_view line) const {
+  // In the order in which they were said, also where both go to one pipe.
+  std::fflush(stdout);
+  fmt::print(stderr, "{}\n", line);
+}
 
 int run(int argc, const char* const* argv) {
   parser p;

@@ -45,7 +45,7 @@ command config_command() {
     .summary = "Print every setting's effective value and where it came from.",
     .details =
       "A flag wins over the environment, the environment over the file, the file over the default.",
-    .audience = used_by::every | used_by::store | used_by::server | used_by::client,
+    .audience = used_by::store | used_by::server | used_by::client | used_by::session,
     .examples = {"recalld config", "RECALLD_LISTEN_PORT=9000 recalld config --json",
                  "recalld config --template > recalld.toml"},
     .prepare = [](CLI::App& app) -> runner {

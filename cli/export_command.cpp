@@ -171,7 +171,7 @@ command export_command() {
       "Write sessions as JSON Lines that `import` reads, or the whole log for `replay --from`.",
     .details =
       "Reads the store itself; a server may be running on it. Without a file, lines go to stdout.",
-    .audience = used_by::store,
+    .audience = used_by::store | used_by::session,
     .examples = {"recalld export > everything.jsonl",
                  "recalld export --app demo --user anna -o anna.jsonl",
                  "recalld export --format log -o log.jsonl"},

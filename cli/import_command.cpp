@@ -415,7 +415,7 @@ command import_command() {
                "  "
                "{\"app\":\"demo\",\"user\":\"anna\",\"session\":\"s2\",\"role\":\"user\","
                "\"content\":\"Hi\"}",
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples = {"recalld import conversation.jsonl", "recalld import locomo.json --embedded",
                  "recalld import big.jsonl --keep-going --json",
                  "recalld export | recalld import - --server other:4711"},

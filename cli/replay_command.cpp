@@ -119,7 +119,7 @@ command replay_command() {
                "facts from 1;\n"
                "TIME is RFC 3339, such as 2026-01-31T12:00:00Z. Only --rebuild writes, and needs "
                "the server stopped.",
-    .audience = used_by::store,
+    .audience = used_by::store | used_by::session,
     .examples =
       {"recalld replay s1 --app demo --user anna                     as it is now",
        "recalld replay s1 --app demo --user anna --at 12             as of version 12",

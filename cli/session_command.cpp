@@ -100,7 +100,7 @@ command create_command() {
   return {
     .name = "create",
     .summary = "Create a session.",
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples = {"recalld session create s1 --app demo --user anna",
                  "recalld session create --app demo --user anna",
                  "recalld session create s2 --app demo --user anna --state "
@@ -208,7 +208,7 @@ command append_command() {
   return {
     .name = "append",
     .summary = "Append entries and state to a session, all of it or nothing.",
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples =
       {"recalld session append s1 --app demo --user anna --text 'Where were we?'",
        "recalld session append s1 --app demo --user anna --role assistant --text 'At the harbour.'",
@@ -351,7 +351,7 @@ command window_command(std::string_view name, std::string_view operation, std::s
   return {
     .name = name,
     .summary = summary,
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples = std::move(examples),
     .prepare = [operation](CLI::App& app) -> runner {
       auto o = std::make_shared<window_options>();
@@ -383,7 +383,7 @@ command list_command() {
   return {
     .name = "list",
     .summary = "List the sessions of an application or of one of its users, newest update first.",
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples = {"recalld session list --app demo",
                  "recalld session list --app demo --user anna --all --json"},
     .prepare = [](CLI::App& app) -> runner {
@@ -454,7 +454,7 @@ command plain_write(std::string_view name, std::string_view operation, std::stri
   return {
     .name = name,
     .summary = summary,
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples = {example},
     .prepare = [operation, done](CLI::App& app) -> runner {
       auto o = std::make_shared<common>();
@@ -479,7 +479,7 @@ command fork_command() {
   return {
     .name = "fork",
     .summary = "Begin a new session that shares the past of this one.",
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples = {"recalld session fork s1 --app demo --user anna --at 12 --as s1-retry"},
     .prepare = [](CLI::App& app) -> runner {
       auto o = std::make_shared<options>();
@@ -517,7 +517,7 @@ command state_command() {
   return {
     .name = "state",
     .summary = "Print a session's state; set or delete keys first.",
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples = {"recalld session state s1 --app demo --user anna",
                  "recalld session state s1 --app demo --user anna --set mood=good --set 'count=3' "
                  "--delete draft"},

@@ -28,10 +28,11 @@ enum class setting_type : std::uint8_t {
 
 /// Which commands a setting means something to; they get it as a flag.
 namespace used_by {
-inline constexpr unsigned every = 1;  ///< All commands.
-inline constexpr unsigned store = 2;  ///< Whoever opens the data directory.
-inline constexpr unsigned server = 4; ///< Whoever runs a node.
-inline constexpr unsigned client = 8; ///< Whoever talks to a server.
+inline constexpr unsigned every = 1;    ///< All commands.
+inline constexpr unsigned store = 2;    ///< Whoever opens the data directory.
+inline constexpr unsigned server = 4;   ///< Whoever runs a node.
+inline constexpr unsigned client = 8;   ///< Whoever talks to a server.
+inline constexpr unsigned session = 16; ///< Whoever looks for sessions.
 } // namespace used_by
 
 struct setting {

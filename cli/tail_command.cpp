@@ -67,7 +67,7 @@ void print_fact(const invocation& call, const json_view& fact) {
   const auto type = fact.str("type");
   const json_view payload(fact.raw("payload").value_or("{}"));
   std::string gist;
-  if (const auto entry = payload.raw("raw"); entry && type == "session.entry_appended")
+  if (const auto entry = payload.raw("entry"); entry && type == "session.entry_appended")
     gist = fmt::format("{}: {}", payload.str("role"), entry_gist(*entry));
   else
     gist = std::string(payload.text());
@@ -147,7 +147,7 @@ command tail_command() {
     .name = "tail",
     .summary = "Follow what is recorded, as it happens, until Ctrl-C.",
     .details = "Follows the tenant, or what --app, --user and SESSION narrow it to.",
-    .audience = used_by::client | used_by::store,
+    .audience = used_by::client | used_by::store | used_by::session,
     .examples = {"recalld tail", "recalld tail s1 --app demo --user anna --from-start",
                  "recalld tail --app demo --json | jq .payload"},
     .prepare = [](CLI::App& app) -> runner {

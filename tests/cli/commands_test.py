@@ -2,6 +2,7 @@
 """Drives the real program from the outside: every command, its exit status, its JSON.
 
     commands_test.py RECALLD [NAME...]
+    commands_test.py RECALLD --update-manual    writes docs/cli.md and docs/configuration.md again
 
 Without names every test runs. Each gets an empty directory and a server when it asks for one.
 """
@@ -23,6 +24,11 @@ EXAMPLE = os.path.join(ROOT, "examples", "conversation.jsonl")
 BIN = ""
 WHO = ["--app", "demo", "--user", "anna"]
 SLOW = float(os.environ.get("RECALLD_TEST_PATIENCE", "60"))
+
+
+COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "session create", "session append",
+            "session get", "session messages", "session list", "session state", "session fork", "session close",
+            "session delete", "tail", "call", "import", "export", "replay", "config", "completion"]
 
 
 class Failure(Exception):
@@ -96,10 +102,7 @@ def test_help(box):
     check("Exit status:" in box.run("--help").stdout)
     check("recalld" in box.run("--version").stdout)
     check("Usage" in box.run(status=2).stderr)
-    for command in ("serve", "doctor", "certs", "certs init", "bench", "session", "session create", "session append",
-                    "session get", "session messages", "session list", "session state", "session fork",
-                    "session close", "session delete", "tail", "call", "import", "export", "replay", "config",
-                    "completion"):
+    for command in COMMANDS:
         text = box.run(*command.split(), "--help").stdout
         check(f"Usage: recalld {command}" in text, command)
         check(command in ("session", "certs") or "Examples:" in text, command, "has no examples")
@@ -143,7 +146,7 @@ def test_completion(box):
         if shutil.which(shell):
             subprocess.run([shell, "-n", box.file("script", script)], check=True)
     probe = """
-source script
+source ./script
 complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _recalld; echo "${COMPREPLY[*]}"; }
 complete_words recalld ses
 complete_words recalld session fo
@@ -155,22 +158,35 @@ complete_words recalld serve --log-level w
     check(done.stdout.split("\n")[:4] == ["session", "fork", "--verify", "warn"], done.stdout, done.stderr)
 
 
+HELP_BLOCK = re.compile(r"(<!-- help: recalld ?(.*?) -->\n```text\n)(.*?)(```)", re.S)
+SETTINGS_BLOCK = re.compile(r"(<!-- settings -->\n)(.*?)(<!-- end of settings -->)", re.S)
+
+
+def manual(name):
+    with open(os.path.join(ROOT, "docs", name), encoding="utf-8") as text:
+        return text.read()
+
+
+def manual_now(box):
+    """The two pages with what the program says now."""
+    cli = HELP_BLOCK.sub(lambda m: m.group(1) + box.run(*m.group(2).split(), "--help").stdout + m.group(4), manual("cli.md"))
+    configuration = SETTINGS_BLOCK.sub(lambda m: m.group(1) + box.run("config", "--markdown").stdout + m.group(3),
+                                       manual("configuration.md"))
+    return {"cli.md": cli, "configuration.md": configuration}
+
+
 def test_manual(box):
     """The manual says what the program says."""
-    def manual(name):
-        with open(os.path.join(ROOT, "docs", name), encoding="utf-8") as text:
-            return text.read()
-    check(box.run("config", "--markdown").stdout.strip() in manual("configuration.md"),
-          "docs/configuration.md: paste `recalld config --markdown`")
-    cli = manual("cli.md")
-    top = box.run("--help").stdout
+    for name, text in manual_now(box).items():
+        check(text == manual(name), f"docs/{name} is old: run tests/cli/commands_test.py RECALLD --update-manual")
+    check(SETTINGS_BLOCK.search(manual("configuration.md")), "docs/configuration.md has no settings")
+    cli, top = manual("cli.md"), box.run("--help").stdout
     for code, name in re.findall(r"^  (\d+) +(\w+) ", top[top.index("Exit status:"):], re.M):
         check(re.search(rf"^\| {code} \| `{name}` \|", cli, re.M), "docs/cli.md lacks exit status", code, name)
-    for block in re.findall(r"<!-- help: (.*?) -->\n```text\n(.*?)```", cli, re.S):
-        words = block[0].split()[1:]
-        check(block[1] == box.run(*words, "--help").stdout, "docs/cli.md is old: paste `", block[0], "--help`")
-    for command in re.findall(r"^  (\w+)  ", top[:top.index("Options:")], re.M):
-        check(f"<!-- help: recalld {command} -->" in cli, "docs/cli.md lacks", command)
+    for command in COMMANDS:
+        check(command in ("session", "certs") or f"<!-- help: recalld {command} -->" in cli, "docs/cli.md lacks", command)
+    for command in re.findall(r"^  (\w+)  ", top[top.index("Server:"):top.index("Options:")], re.M):
+        check(command in COMMANDS, command, "is not tested")
 
 
 # --- a server and its sessions ---------------------------------------------------------------------
@@ -597,6 +613,13 @@ def main(args):
         print(__doc__)
         return 2
     BIN = os.path.abspath(args[0])
+    if args[1:] == ["--update-manual"]:
+        box = Box()
+        for name, text in manual_now(box).items():
+            with open(os.path.join(ROOT, "docs", name), "w", encoding="utf-8") as out:
+                out.write(text)
+        box.close()
+        return 0
     tests = {name[5:]: f for name, f in globals().items() if name.startswith("test_")}
     wrong = 0
     for name, test in tests.items():
