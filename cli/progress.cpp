@@ -50,8 +50,8 @@ std::string progress_line(std::string_view label, std::string_view unit, std::ui
                           std::uint64_t total, double seconds, std::size_t width) {
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
   if (total == 0)
-    return truncate(fmt::format("{}  {} {}  {}", label, grouped(done), unit, per_second(rate)),
-                    width);
+    return cut_to(fmt::format("{}  {} {}  {}", label, grouped(done), unit, per_second(rate)),
+                  width);
   const double share = static_cast<double>(done) / static_cast<double>(total);
   const auto rest = total > done ? total - done : 0;
   const auto eta = rate > 0 ? human_seconds(static_cast<double>(rest) / rate) : std::string("?");
@@ -60,7 +60,7 @@ std::string progress_line(std::string_view label, std::string_view unit, std::ui
   const auto taken = display_width(label) + display_width(tail) + 2;
   constexpr std::size_t widest = 30;
   if (taken + 5 > width)
-    return truncate(fmt::format("{} {}", label, tail), width);
+    return cut_to(fmt::format("{} {}", label, tail), width);
   return fmt::format("{} ▕{}▏{}", label, bar(share, std::min(widest, width - taken - 2)), tail);
 }
 

@@ -118,7 +118,7 @@ std::string line_of(const difference& d) {
 void print_difference(const invocation& call, const difference& d, std::size_t indent) {
   auto line = std::string(indent, ' ') + line_of(d);
   if (call.out.width > 0)
-    line = truncate(line, call.out.width);
+    line = cut_to(line, call.out.width);
   fmt::print("{}\n", call.out.paint(style_of(d.how), line));
 }
 
@@ -161,7 +161,7 @@ void print_step(const invocation& call, const recorded& r, const std::vector<dif
                   : call.out.width > used ? call.out.width - used
                                           : 0;
   fmt::print("{}{}{}{}\n", call.out.paint(style::dim, head), call.out.paint(style::cyan, r.type),
-             content.empty() ? "" : "  ", truncate(content, room));
+             content.empty() ? "" : "  ", cut_to(content, room));
   for (const auto& d : changes)
     if (d.what != "entries")
       print_difference(call, d, 8);
@@ -290,7 +290,7 @@ int show_difference(const invocation& call, session_past& past, version_t first,
     auto line = printable(fmt::format("+ entry #{} {}: {}", e.fact.ordinal, e.fact.role,
                                       entry_gist(e.fact.raw.view())));
     if (call.out.width > 0)
-      line = truncate(line, call.out.width);
+      line = cut_to(line, call.out.width);
     fmt::print("{}\n", call.out.paint(style::green, line));
   }
   if (changes.empty() && entries->empty())

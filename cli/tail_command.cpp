@@ -82,7 +82,7 @@ void print_fact(const invocation& call, const json_view& fact) {
   auto rest = printable(gist);
   if (call.out.width > 0) {
     const auto used = display_width(line) + type.size() + 4;
-    rest = truncate(rest, used < call.out.width ? call.out.width - used : 0);
+    rest = cut_to(rest, used < call.out.width ? call.out.width - used : 0);
   }
   fmt::print("{}  {}  {}\n", call.out.paint(style::dim, line), call.out.paint(style::cyan, type),
              rest);

@@ -108,7 +108,7 @@ std::size_t display_width(std::string_view text) {
   return width;
 }
 
-std::string truncate(std::string_view text, std::size_t width) {
+std::string cut_to(std::string_view text, std::size_t width) {
   std::size_t used = 0;
   std::size_t fits = 0; // bytes that leave room for the ellipsis
   for (std::size_t at = 0; at < text.size();) {

@@ -28,7 +28,7 @@ std::size_t display_width(std::string_view text);
 
 /// The longest beginning of `text` that fits into `width` columns; ends with `…` if something had
 /// to go.
-std::string truncate(std::string_view text, std::size_t width);
+std::string cut_to(std::string_view text, std::size_t width);
 
 /// Text from outside made harmless for a terminal: line ends as `⏎`, other control characters and
 /// invalid UTF-8 as `\xNN`.

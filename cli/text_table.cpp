@@ -56,7 +56,7 @@ std::string text_table::render(const terminal& out) const {
     std::string row;
     std::size_t owed = 0; // spaces that are written only when something follows them
     for (std::size_t i = 0; i < columns_.size(); ++i) {
-      const auto cell = truncate(cell_of(i), width[i]);
+      const auto cell = cut_to(cell_of(i), width[i]);
       const auto room = width[i] - std::min(width[i], display_width(cell));
       const bool right = columns_[i].side == align::right;
       owed += right ? room : 0;

@@ -15,15 +15,15 @@ TEST_CASE("text is measured as a terminal shows it", "[table]") {
 }
 
 TEST_CASE("text is cut at a character, never inside one", "[table]") {
-  CHECK(recalld::cli::truncate("hello", 5) == "hello");
-  CHECK(recalld::cli::truncate("hello", 4) == "hel…");
-  CHECK(recalld::cli::truncate("記憶装置", 5) == "記憶…");
-  CHECK(recalld::cli::truncate("記憶装置", 4) == "記…");
-  CHECK(recalld::cli::truncate("hello", 0).empty());
-  CHECK(recalld::cli::truncate("hello", 1) == "…");
+  CHECK(cut_to("hello", 5) == "hello");
+  CHECK(cut_to("hello", 4) == "hel…");
+  CHECK(cut_to("記憶装置", 5) == "記憶…");
+  CHECK(cut_to("記憶装置", 4) == "記…");
+  CHECK(cut_to("hello", 0).empty());
+  CHECK(cut_to("hello", 1) == "…");
   check_property("a cut text is never wider than asked", [](const std::string& text) {
     const auto width = *rc::gen::inRange<std::size_t>(0, 20);
-    RC_ASSERT(display_width(recalld::cli::truncate(printable(text), width)) <= width);
+    RC_ASSERT(display_width(cut_to(printable(text), width)) <= width);
   });
 }
 
