@@ -69,7 +69,7 @@ public:
       send(i);
     std::unique_lock guard(lock_);
     while (!idle_.wait_for(guard, std::chrono::milliseconds(100), [&] { return in_flight_ == 0; }))
-      bar.at(static_cast<std::uint64_t>(std::min(elapsed(), seconds) * 10));
+      bar.at(result_.calls);
     result_.seconds = elapsed();
     std::sort(result_.latency_us.begin(), result_.latency_us.end());
     return std::move(result_);
@@ -164,10 +164,9 @@ int bench(const invocation& call, const options& o) {
     entries += (i > 0 ? "," : "") + std::move(w).done();
   }
   entries += "]";
-  const auto tenths = static_cast<std::uint64_t>(o.seconds * 10);
   std::vector<outcome> results;
   for (const bool writes : {true, false}) {
-    progress bar(call.err, writes ? "append" : "read", "tenths of a second", tenths, !call.err.tty);
+    progress bar(call.err, writes ? "append" : "read", "requests", 0, !call.err.tty);
     load l(**to, writes ? "append" : "read the last 20", writes ? "session.append" : "session.get",
            writes ? o.batch : 1);
     results.push_back(l.run(
