@@ -38,6 +38,17 @@ result<json::raw_map> scope_at(storage::log_reader& log, const stream_id& stream
   }
 }
 
+/// A fact of an earlier life of the id, of a life that is over, or of a past that was let go.
+bool forgotten(const session_past::moment& m, version_t version) {
+  const auto word = m.state.status;
+  const bool alive = word == session::status::open || word == session::status::closed;
+  return !alive || version < m.state.created_version || version <= m.state.floor;
+}
+
+bool readable(const session_past::moment& m, const session::recorded_entry& e) {
+  return !forgotten(m, e.version) && session::visible(m.state, e.fact);
+}
+
 /// The entries' view of a moment, for the sources that windows are cut from.
 actors::stream_view view_of(const stream_id& stream, stream_no_t no,
                             const session_past::moment& m) {
@@ -223,8 +234,7 @@ result<std::vector<session::recorded_entry>> session_past::entries(const moment&
     before = some->back().version;
     bool reached = false;
     for (auto& e : *some) {
-      reached = e.version <= after || e.version < m.state.created_version
-             || !session::visible(m.state, e.fact);
+      reached = e.version <= after || !readable(m, e);
       if (reached)
         break;
       out.push_back(std::move(e));
@@ -249,7 +259,7 @@ result<void> session_past::each_entry(
       return {};
     after = some->back().version;
     for (const auto& e : *some)
-      if (session::visible(m.state, e.fact))
+      if (readable(m, e))
         visit(e);
   }
 }
@@ -267,7 +277,7 @@ result<std::vector<std::pair<std::string, std::string>>> session_past::tracks(co
       after = f.at.version;
       if (f.at.version > m.version)
         return out;
-      if (f.at.version < m.state.created_version)
+      if (forgotten(m, f.at.version))
         continue;
       auto any = codec::decode(f);
       if (!any)

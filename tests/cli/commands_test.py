@@ -9,6 +9,7 @@ Without names every test runs. Each gets an empty directory and a server when it
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -380,6 +381,8 @@ def test_newer_schema(box):
 
 
 def test_read_only_directory(box):
+    if os.path.isdir("/proc/self"):
+        check("/proc" in box.error("serve", "--data", "/proc/recalld", "--port", "0", status=13)["message"])
     os.mkdir(os.path.join(box.path, "fixed"))
     os.chmod(os.path.join(box.path, "fixed"), 0o500)
     if os.access(os.path.join(box.path, "fixed"), os.W_OK):
@@ -403,6 +406,25 @@ def test_full_disk(box):
         done = subprocess.run([BIN, "export"], stdout=full, stderr=subprocess.PIPE, text=True, env=box.env, check=False)
     check(done.returncode == 13 and "No space left" in done.stderr, done.returncode, done.stderr)
     return None
+
+
+def test_file_that_cannot_grow(box):
+    """A disk that is full in the middle of an import: the node ends, nothing of it is lost."""
+    lines = []
+    for i in range(20):
+        lines.append(json.dumps({"session": {"app": "demo", "user": "anna", "id": f"s{i}"}}))
+        lines += [json.dumps({"entry": {"role": "user", "content": "x" * 300}})] * 200
+    file = box.file("big.jsonl", "\n".join(lines))
+    limit = 600 * 1024
+    done = subprocess.run([BIN, "import", file, "--embedded"], env=box.env, cwd=box.path, capture_output=True, text=True,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+                          restore_signals=False, check=False)
+    check(done.returncode in (13, 70), "ended with", done.returncode, done.stderr)
+    check("disk" in done.stderr or "full" in done.stderr, done.stderr)
+    check(box.json("replay", "--verify")["good"])
+    check(box.json("import", file, "--embedded")["entries"] == 4000)
+    check(box.json("replay", "--verify")["good"])
+    check(sum(s["entries_total"] for s in box.json("session", "list", *WHO, "--embedded")["sessions"]) == 4000)
 
 
 def test_foreign_cache(box):
@@ -552,6 +574,18 @@ def test_replay(box):
     check(steps[0]["fact"] == "session.created" and {c["what"] for c in steps[0]["changes"]} == {"status", "state", "metadata"}, steps[0])
     text = box.run("replay", "trip-to-lisbon", *WHO, "--step").stdout
     check("+ state stage" in text and "~ state stage" in text and "- state travellers" in text, text)
+
+
+def test_replay_of_the_deleted(box):
+    box.run("import", EXAMPLE, "--embedded")
+    box.run("session", "delete", "broken-boiler", *WHO, "--embedded")
+    gone = box.json("replay", "broken-boiler", *WHO)
+    check(gone["status"] == "deleted" and gone["entries"] == [] and "error_code" not in gone["state"], gone)
+    box.error("replay", "broken-boiler", *WHO, "--at", "3", status=3)
+    check(box.run("export", "broken-boiler", *WHO, status=3).stdout == "")
+    box.run("session", "create", "broken-boiler", *WHO, "--embedded")
+    box.run("session", "append", "broken-boiler", *WHO, "--text", "a new life", "--embedded")
+    check([e["entry"]["content"] for e in box.json("replay", "broken-boiler", *WHO)["entries"]] == ["a new life"])
 
 
 def test_replay_of_forks(box):
