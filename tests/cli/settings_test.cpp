@@ -174,8 +174,10 @@ TEST_CASE("the template is read as what it says: every default", "[settings]") {
   std::string active;
   std::istringstream lines(config_template());
   for (std::string line; std::getline(lines, line);) {
-    const bool assignment = line.starts_with("# ") && line.find(" = ") != std::string::npos
-                         && line.find(". ") == std::string::npos;
+    // A comment is a sentence; an assignment has one word before its sign.
+    const auto sign = line.find(" = ");
+    const bool assignment =
+      line.starts_with("# ") && sign != std::string::npos && line.find(' ', 2) == sign;
     const bool derived = line.find("\"DATA/") != std::string::npos
                       || line.find("LISTEN.") != std::string::npos
                       || line.find("HOSTNAME") != std::string::npos;
