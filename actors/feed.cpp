@@ -3,12 +3,14 @@
 #include <caf/all.hpp>
 
 #include <charconv>
+#include <chrono>
 
 namespace recalld::actors {
 
 namespace {
 
 constexpr std::size_t stretch = 128;
+constexpr auto retry_after = std::chrono::milliseconds(200);
 
 }  // namespace
 
@@ -101,6 +103,14 @@ void feed_state::more(const std::string& id, std::uint32_t credit) {
   catch_up(it->first, it->second);
 }
 
+void feed_state::again(const std::string& id) {
+  auto it = watchers_.find(id);
+  if (it == watchers_.end())
+    return;
+  it->second.reading = false;
+  catch_up(it->first, it->second);
+}
+
 void feed_state::drop(watchers::iterator it) {
   const auto sink = it->second.sink.address();
   if (auto known = sinks_.find(sink); known != sinks_.end() && --known->second == 0) {
@@ -176,10 +186,17 @@ void feed_state::catch_up(const std::string& id, watcher& w) {
         auto it = watchers_.find(id);
         if (it == watchers_.end())
           return;
-        if (r.value)
+        if (r.value) {
           read(id, *r.value);
-        else
-          drop(it);  // The sink's next request finds out why.
+          return;
+        }
+        const auto& e = r.value.error();
+        if (e.code == errc::unavailable) {
+          // A watcher cannot ask again: it only waits. So ask for it, a little later.
+          self_->delayed_send(self_, retry_after, tick_atom::value, id);
+          return;
+        }
+        around_->fatal("the feed cannot read the log: " + e.message);
       },
       [this, id](const caf::error&) {
         if (auto it = watchers_.find(id); it != watchers_.end())
@@ -204,6 +221,7 @@ caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr aroun
     [&s](published& p) { s.publish(*p.committed); },
     [&s](start_watch& wish) { return reply<watch_started>{s.begin(wish)}; },
     [&s](const more_credit& m) { s.more(m.watch, m.credit); },
+    [&s](tick_atom, const std::string& id) { s.again(id); },
   };
 }
 

@@ -27,6 +27,8 @@ public:
 
   result<watch_started> begin(start_watch& wish);
   void more(const std::string& id, std::uint32_t credit);
+  /// The log could not be read for a watcher a moment ago.
+  void again(const std::string& id);
   void publish(const batch& committed);
   void gone(const caf::actor_addr& sink);
 
