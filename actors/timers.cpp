@@ -62,7 +62,8 @@ void timers_state::expire_sessions() {
           wish.command = std::make_shared<const any_command>(
             std::in_place_type<session::command>, session::expire{});
           wish.now = around_->clock();
-          self_->send(around_->directory, std::move(wish));
+          // From nobody: an answer would come back here as a message that nobody expects.
+          caf::anon_send(around_->directory, std::move(wish));
         }
       },
       [this](const caf::error&) { expiring_ = false; });
