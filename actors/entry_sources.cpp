@@ -85,6 +85,8 @@ result<log_source> log_source::over(storage::log_reader& log, const stream_view&
   if (const auto* s = std::get_if<std::shared_ptr<const session::state>>(&view.state)) {
     for (const auto& range : (*s)->borrowed) {
       auto at = log.find_stream(range.stream);
+      if (!at && at.error().code != errc::not_found)
+        return fail(at.error());
       if (!at)
         return fail(errc::corrupt, "a borrowed stream is missing: " + to_string(range.stream));
       source.stretches_.push_back({at->stream_no, range.through});
