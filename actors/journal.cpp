@@ -13,8 +13,6 @@ namespace {
 constexpr auto sweep_budget = std::size_t{512};
 // A few milliseconds: commits wait no longer for a rebuild.
 constexpr std::size_t rebuild_facts = 2'000;
-// On a disk whose commits take longer than this, waiting for a little more pays.
-constexpr auto slow_commit_us = std::int64_t{1500};
 
 std::size_t bytes_of(const storage::append_unit& unit) {
   std::size_t bytes = 0;
@@ -56,7 +54,8 @@ void journal_state::schedule_flush() {
     return;
   flush_sent_ = true;
   const auto last = around_->commit_us.load(std::memory_order_relaxed);
-  if (last > slow_commit_us)
+  // On a disk whose commits take long, waiting for a little more pays.
+  if (last > std::int64_t{around_->limits.slow_commit_us})
     self_->delayed_send(self_, std::chrono::microseconds(last / 20), flush_atom::value);
   else
     self_->send(self_, flush_atom::value);

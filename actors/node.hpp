@@ -33,6 +33,7 @@ struct limits {
   std::size_t tail_bytes = 128 << 10;
   std::size_t batch_facts = 4'096;              ///< Facts in one commit.
   std::size_t batch_bytes = 8 << 20;
+  std::uint32_t slow_commit_us = 1'500;         ///< After a longer commit the next one waits a little for more.
   std::uint32_t watchers_max = 16'384;
   std::uint32_t receipts_days = 7;              ///< Command ids of forgotten facts are kept so long.
 };
