@@ -20,7 +20,7 @@ result<std::unique_ptr<storage::store>> open_log(const invocation& call, bool re
   return opened;
 }
 
-} // namespace
+}  // namespace
 
 result<std::string> required_setting(const invocation& call, std::string_view key) {
   const auto& value = call.settings.text(key);
@@ -62,4 +62,4 @@ time_us_t wall_clock() {
     .count();
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

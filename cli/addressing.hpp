@@ -25,4 +25,4 @@ result<std::unique_ptr<storage::store>> open_log_to_write(const invocation& call
 /// Microseconds since 1970.
 time_us_t wall_clock();
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -38,7 +38,7 @@ struct outcome {
   std::uint64_t entries = 0;
   std::uint64_t failed = 0;
   double seconds = 0;
-  std::vector<std::uint32_t> latency_us; ///< Sorted.
+  std::vector<std::uint32_t> latency_us;  ///< Sorted.
   std::optional<error> first_error;
 
   double per_second() const { return seconds > 0 ? static_cast<double>(entries) / seconds : 0; }
@@ -62,8 +62,9 @@ public:
               progress& bar) {
     request_ = std::move(request);
     begin_ = clock_type::now();
-    end_ = begin_
-         + std::chrono::duration_cast<clock_type::duration>(std::chrono::duration<double>(seconds));
+    end_ =
+      begin_
+      + std::chrono::duration_cast<clock_type::duration>(std::chrono::duration<double>(seconds));
     in_flight_ = sessions;
     for (unsigned i = 0; i < sessions; ++i)
       send(i);
@@ -213,7 +214,7 @@ int bench(const invocation& call, const options& o) {
   return cleaned ? exit_code::success : call.fail(cleaned.error());
 }
 
-} // namespace
+}  // namespace
 
 command bench_command() {
   return {
@@ -247,4 +248,4 @@ command bench_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

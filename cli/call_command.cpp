@@ -93,7 +93,7 @@ int run_call(const invocation& call, const options& o) {
   return exit_code::success;
 }
 
-} // namespace
+}  // namespace
 
 command call_command() {
   return {
@@ -126,4 +126,4 @@ command call_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

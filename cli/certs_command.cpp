@@ -39,7 +39,7 @@ int init(const invocation& call, const options& o) {
   return exit_code::success;
 }
 
-} // namespace
+}  // namespace
 
 command certs_command() {
   return {
@@ -66,4 +66,4 @@ command certs_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -139,12 +139,12 @@ std::string exit_codes_text() {
 
 std::string_view type_name(setting_type t) {
   switch (t) {
-  case setting_type::text: return "TEXT";
-  case setting_type::path: return "PATH";
-  case setting_type::whole: return "N";
-  case setting_type::bytes: return "BYTES";
-  case setting_type::boolean: return "";
-  case setting_type::choice: return "WORD";
+    case setting_type::text: return "TEXT";
+    case setting_type::path: return "PATH";
+    case setting_type::whole: return "N";
+    case setting_type::bytes: return "BYTES";
+    case setting_type::boolean: return "";
+    case setting_type::choice: return "WORD";
   }
   return "";
 }
@@ -313,7 +313,7 @@ void walk(const command& c, const CLI::App& app, std::vector<std::string> path,
   }
 }
 
-} // namespace
+}  // namespace
 
 int invocation::fail(const error& e) const {
   std::fflush(stdout);
@@ -407,4 +407,4 @@ std::vector<completion_entry> completion_entries() {
   return out;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

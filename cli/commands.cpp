@@ -19,4 +19,4 @@ const command& program() {
   return root;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -18,4 +18,4 @@ command certs_command();
 command config_command();
 command completion_command();
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -38,7 +38,7 @@ std::string known_paths(std::span<const completion_entry> entries) {
   return out;
 }
 
-} // namespace
+}  // namespace
 
 std::string bash_completion(std::span<const completion_entry> entries) {
   std::string out = R"(# bash completion of recalld. Use: source <(recalld completion bash)
@@ -183,9 +183,9 @@ command completion_command() {
         ->check(CLI::IsMember({"bash", "zsh", "fish"}));
       return [shell](const invocation&) {
         const auto entries = completion_entries();
-        const auto script = *shell == "bash" ? bash_completion(entries)
-                          : *shell == "zsh"  ? zsh_completion(entries)
-                                             : fish_completion(entries);
+        const auto script = *shell == "bash"  ? bash_completion(entries)
+                            : *shell == "zsh" ? zsh_completion(entries)
+                                              : fish_completion(entries);
         fmt::print("{}", script);
         return exit_code::success;
       };
@@ -194,4 +194,4 @@ command completion_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -12,4 +12,4 @@ std::string bash_completion(std::span<const completion_entry> entries);
 std::string zsh_completion(std::span<const completion_entry> entries);
 std::string fish_completion(std::span<const completion_entry> entries);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

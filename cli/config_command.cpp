@@ -37,7 +37,7 @@ void print_table(const invocation& call) {
     call.note("No configuration file was found.");
 }
 
-} // namespace
+}  // namespace
 
 command config_command() {
   return {
@@ -73,4 +73,4 @@ command config_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -100,4 +100,4 @@ result<std::string> connection::call(std::string_view operation, std::string req
   return parts_->client->call(operation, std::move(request), completed(std::move(options)));
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -29,4 +29,4 @@ private:
   std::unique_ptr<parts> parts_;
 };
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

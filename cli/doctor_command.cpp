@@ -240,7 +240,7 @@ int doctor(const invocation& call) {
   return healthy ? exit_code::success : exit_code::findings;
 }
 
-} // namespace
+}  // namespace
 
 command doctor_command() {
   return {
@@ -254,4 +254,4 @@ command doctor_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -51,7 +51,7 @@ std::string tool_call(std::string_view raw) {
   return fmt::format("{}({})", text_of(*name), arguments ? text_of(*arguments) : "");
 }
 
-} // namespace
+}  // namespace
 
 std::string entry_text(std::string_view raw, std::string_view member) {
   const auto value = member_of(raw, member);
@@ -100,4 +100,4 @@ void add_entry_row(text_table& table, std::uint64_t version, std::string_view ti
              entry_gist(raw)});
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -24,4 +24,4 @@ text_table entry_table();
 void add_entry_row(text_table& table, std::uint64_t version, std::string_view time,
                    std::string_view raw);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -29,28 +29,28 @@ constexpr std::array meanings{
   exit_meaning{130, "interrupted", "ended by Ctrl-C before the work was done"},
 };
 
-} // namespace
+}  // namespace
 
 std::span<const exit_meaning> exit_meanings() { return meanings; }
 
 int exit_code_of(errc code) noexcept {
   switch (code) {
-  case errc::invalid: return 2;
-  case errc::not_found: return 3;
-  case errc::already_exists: return 4;
-  case errc::conflict: return 5;
-  case errc::key_reuse: return 6;
-  case errc::rejected: return 7;
-  case errc::closed: return 8;
-  case errc::expired: return 9;
-  case errc::forbidden: return 10;
-  case errc::fenced: return 11;
-  case errc::overloaded: return 12;
-  case errc::unavailable: return 13;
-  case errc::outcome_unknown: return 14;
-  case errc::corrupt: return 15;
+    case errc::invalid: return 2;
+    case errc::not_found: return 3;
+    case errc::already_exists: return 4;
+    case errc::conflict: return 5;
+    case errc::key_reuse: return 6;
+    case errc::rejected: return 7;
+    case errc::closed: return 8;
+    case errc::expired: return 9;
+    case errc::forbidden: return 10;
+    case errc::fenced: return 11;
+    case errc::overloaded: return 12;
+    case errc::unavailable: return 13;
+    case errc::outcome_unknown: return 14;
+    case errc::corrupt: return 15;
   }
   return exit_code::fatal;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

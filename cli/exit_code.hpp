@@ -17,7 +17,7 @@ inline constexpr int findings = 1;
 inline constexpr int fatal = 70;
 /// Ended by SIGINT before the work was done.
 inline constexpr int interrupted = 130;
-} // namespace exit_code
+}  // namespace exit_code
 
 struct exit_meaning {
   int code;
@@ -31,4 +31,4 @@ std::span<const exit_meaning> exit_meanings();
 /// The exit status of an error.
 int exit_code_of(errc code) noexcept;
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -88,11 +88,11 @@ int export_sessions(const invocation& call, const options& o) {
   std::uint64_t sessions = 0;
   progress bar(call.err, "export", "entries", 0, call.out.tty && o.output.empty());
   auto listed = filter.session.empty()
-                ? each_scope(**log, filter,
-                             [&](const stream_id& stream, const json::raw_map& values) {
-                               out.write(export_scope(stream, values));
-                             })
-                : result<void>();
+                  ? each_scope(**log, filter,
+                               [&](const stream_id& stream, const json::raw_map& values) {
+                                 out.write(export_scope(stream, values));
+                               })
+                  : result<void>();
   result<void> exported;
   if (listed)
     listed = each_session(**log, filter, [&](const stream_id& stream) {
@@ -162,7 +162,7 @@ int export_log(const invocation& call, const options& o) {
   return exit_code::success;
 }
 
-} // namespace
+}  // namespace
 
 command export_command() {
   return {
@@ -193,4 +193,4 @@ command export_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

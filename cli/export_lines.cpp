@@ -35,7 +35,7 @@ std::string session_line(const stream_id& stream, const session::state& s) {
   return std::move(line).done();
 }
 
-} // namespace
+}  // namespace
 
 result<std::uint64_t> export_session(session_past& past,
                                      const std::function<void(const std::string&)>& line) {
@@ -75,4 +75,4 @@ std::string export_scope(const stream_id& scope, const json::raw_map& values) {
   return std::move(line).done();
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

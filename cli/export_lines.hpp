@@ -15,4 +15,4 @@ result<std::uint64_t> export_session(session_past& past,
 /// The line of an application's or user's shared state.
 std::string export_scope(const stream_id& scope, const json::raw_map& values);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

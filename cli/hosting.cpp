@@ -43,7 +43,7 @@ result<void> try_addresses(const std::string& host, std::uint16_t port, int flag
   return {};
 }
 
-} // namespace
+}  // namespace
 
 result<void> check_reachable(const host_and_port& at) {
   return try_addresses(
@@ -122,4 +122,4 @@ void start_logging(const settings& s, bool colour, std::string_view quietest) {
   spdlog::set_default_logger(std::move(logger));
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -31,4 +31,4 @@ result<void> check_listenable(const std::string& address, std::uint16_t port);
 /// Sends the log to stderr, at the level and with the colours that the settings ask for.
 void start_logging(const settings& s, bool colour, std::string_view quietest = "trace");
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

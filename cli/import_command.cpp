@@ -47,7 +47,7 @@ struct totals {
 struct survey {
   totals good;
   std::vector<bad_line> bad;
-  std::set<std::string> bad_sessions; ///< Keys of sessions of which no line may be written.
+  std::set<std::string> bad_sessions;  ///< Keys of sessions of which no line may be written.
 };
 
 std::string key_of(const import_run& run) {
@@ -61,9 +61,9 @@ result<std::unique_ptr<import_source>> open_source(const invocation& call, const
                                  call.settings.text("user")};
   in.clear();
   in.seekg(0);
-  const auto format = o.format == "auto"   ? guess_format(in)
-                    : o.format == "locomo" ? import_format::locomo
-                                           : import_format::json_lines;
+  const auto format = o.format == "auto"     ? guess_format(in)
+                      : o.format == "locomo" ? import_format::locomo
+                                             : import_format::json_lines;
   in.seekg(0);
   if (format == import_format::locomo)
     return read_locomo(in, defaults);
@@ -177,7 +177,7 @@ private:
     if (!first_error_)
       first_error_ = e;
     const bool hopeless = e.code == errc::unavailable || e.code == errc::outcome_unknown
-                       || e.code == errc::corrupt || e.code == errc::fenced;
+                          || e.code == errc::corrupt || e.code == errc::fenced;
     if (keep_going_ && !hopeless)
       return;
     stop_ = true;
@@ -396,7 +396,7 @@ int import_file(const invocation& call, const options& o) {
   return import_stream(call, o, in);
 }
 
-} // namespace
+}  // namespace
 
 command import_command() {
   return {
@@ -439,4 +439,4 @@ command import_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

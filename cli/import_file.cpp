@@ -279,14 +279,14 @@ private:
 
   void add_entry(std::string_view raw, std::string_view path) {
     if (!run_->known)
-      return; // its session is bad and was reported
+      return;  // its session is bad and was reported
     auto whole = std::string(raw);
     const text shared(whole);
     const auto entry = api::parse_entry(shared.view(), path, shared, now_);
     if (!entry)
       return bad(reason_of(entry.error()));
     if (entry->partial)
-      return; // a streaming piece is not stored by the server either
+      return;  // a streaming piece is not stored by the server either
     const auto ordinal = ++ordinals_[key_text(run_->key)];
     if (entry->id.empty())
       whole = with_id(raw, derived_id(run_->key, "entry", ordinal, raw));
@@ -320,7 +320,7 @@ private:
     std::optional<import_run> before;
     // Neighbours of one session go together.
     const bool same = run_ && run_->known && fresh.known && !run_->scope && !owns_lines_
-                   && key_text(run_->key) == key_text(fresh.key);
+                      && key_text(run_->key) == key_text(fresh.key);
     if (!same) {
       before = begin(std::move(fresh));
       owns_lines_ = false;
@@ -349,7 +349,7 @@ private:
   std::size_t number_ = 0;
   std::uint64_t bytes_ = 0;
   std::optional<import_run> run_;
-  bool owns_lines_ = false; ///< `{"entry":…}` lines belong to the present run.
+  bool owns_lines_ = false;  ///< `{"entry":…}` lines belong to the present run.
   /// How many entries of a session came before; its derived ids depend on it.
   std::unordered_map<std::string, std::uint64_t> ordinals_;
 };
@@ -394,8 +394,8 @@ private:
       return refuse(place, reason_of(id.error()));
     const auto* conversation = find(*sample, "conversation");
     const auto all = conversation == nullptr
-                     ? result<members>(fail_field("conversation", "is required"))
-                     : json::members(conversation->raw, "conversation");
+                       ? result<members>(fail_field("conversation", "is required"))
+                       : json::members(conversation->raw, "conversation");
     if (!all)
       return refuse(*id, reason_of(all.error()));
     const auto first = id_in(*all, "speaker_a", "", "");
@@ -483,7 +483,7 @@ private:
   std::vector<import_run> ready_;
 };
 
-} // namespace
+}  // namespace
 
 std::string with_id(std::string_view object, std::string_view id) {
   const auto open = object.find('{');
@@ -544,7 +544,7 @@ result<time_us_t> parse_spoken_time(std::string_view text) {
   const auto days = std::chrono::sys_days(date).time_since_epoch();
   const auto hours = hour % 12 + (which == "pm" ? 12u : 0u);
   return std::chrono::duration_cast<std::chrono::microseconds>(days).count()
-       + (static_cast<time_us_t>(hours) * 60 + minute) * 60'000'000;
+         + (static_cast<time_us_t>(hours) * 60 + minute) * 60'000'000;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

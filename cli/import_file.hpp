@@ -30,21 +30,21 @@
 namespace recalld::cli {
 
 struct bad_line {
-  std::string place; ///< `line 12`, or which turn of which conversation.
+  std::string place;  ///< `line 12`, or which turn of which conversation.
   std::string reason;
 };
 
 /// Neighbouring lines of one session.
 struct import_run {
   api::session_key key;
-  std::string place;                 ///< Where it begins.
-  bool known = false;                ///< `key` could be read; a run that is not known is only bad.
-  bool scope = false;                ///< Shared state instead of a session; `session` is empty.
-  std::string state;                 ///< Raw JSON object; empty = none.
-  std::string metadata;              ///< Raw JSON object; empty = none.
-  std::vector<std::string> contexts; ///< Raw JSON objects.
-  std::vector<std::string> entries;  ///< Raw JSON objects, each with an id.
-  std::vector<std::pair<std::string, std::string>> tracks; ///< Name and raw item.
+  std::string place;                  ///< Where it begins.
+  bool known = false;                 ///< `key` could be read; a run that is not known is only bad.
+  bool scope = false;                 ///< Shared state instead of a session; `session` is empty.
+  std::string state;                  ///< Raw JSON object; empty = none.
+  std::string metadata;               ///< Raw JSON object; empty = none.
+  std::vector<std::string> contexts;  ///< Raw JSON objects.
+  std::vector<std::string> entries;   ///< Raw JSON objects, each with an id.
+  std::vector<std::pair<std::string, std::string>> tracks;  ///< Name and raw item.
   bool closed = false;
   std::vector<bad_line> bad;
 };
@@ -84,4 +84,4 @@ result<time_us_t> parse_spoken_time(std::string_view text);
 /// `object` with an `id` member put in front.
 std::string with_id(std::string_view object, std::string_view id);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

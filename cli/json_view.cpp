@@ -49,4 +49,4 @@ std::vector<json_view> json_view::array(std::string_view name) const {
   return out;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

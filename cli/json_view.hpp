@@ -31,4 +31,4 @@ private:
   std::vector<json::member> members_;
 };
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -123,7 +123,7 @@ result<void> fold_all(const invocation& call, storage::log_reader& log, storage:
   return {};
 }
 
-} // namespace
+}  // namespace
 
 int verify_rows(const invocation& call, storage::log_reader& log) {
   progress bar(call.err, "verify", "facts", 0, call.json && !call.err.tty);
@@ -234,4 +234,4 @@ int summarise_log(const invocation& call, storage::log_reader& log) {
   return exit_code::success;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -17,4 +17,4 @@ int rebuild_rows(const invocation& call, storage::store& store, const std::strin
 /// What is in an exported log: facts, rows and sessions, folded in memory.
 int summarise_log(const invocation& call, storage::log_reader& log);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -33,7 +33,7 @@ std::string per_second(double rate) {
                    : grouped(static_cast<std::uint64_t>(rate)) + "/s";
 }
 
-} // namespace
+}  // namespace
 
 std::string human_seconds(double s) {
   if (s < 10)
@@ -121,4 +121,4 @@ void progress::finish() {
                human_seconds(seconds()), per_second(rate()));
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -54,4 +54,4 @@ std::string progress_line(std::string_view label, std::string_view unit, std::ui
 /// Seconds as `0.4 s`, `12 s`, `3:07` or `1:02:03`.
 std::string human_seconds(double s);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -108,7 +108,7 @@ int replay(const invocation& call, const options& o) {
   return o.verify ? verify_rows(call, **log) : replay_session(call, o, **log);
 }
 
-} // namespace
+}  // namespace
 
 command replay_command() {
   return {
@@ -159,4 +159,4 @@ command replay_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

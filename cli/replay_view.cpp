@@ -98,9 +98,9 @@ void print_heading(const invocation& call, const session_past& past, const momen
 }
 
 style style_of(difference::kind k) {
-  return k == difference::kind::added   ? style::green
-       : k == difference::kind::removed ? style::red
-                                        : style::yellow;
+  return k == difference::kind::added     ? style::green
+         : k == difference::kind::removed ? style::red
+                                          : style::yellow;
 }
 
 char sign_of(difference::kind k) {
@@ -109,9 +109,9 @@ char sign_of(difference::kind k) {
 
 std::string line_of(const difference& d) {
   const auto name = d.key.empty() ? d.what : d.what + " " + d.key;
-  const auto values = d.before.empty() ? d.after
-                    : d.after.empty()  ? d.before
-                                       : d.before + " → " + d.after;
+  const auto values = d.before.empty()  ? d.after
+                      : d.after.empty() ? d.before
+                                        : d.before + " → " + d.after;
   return printable(fmt::format("{} {}: {}", sign_of(d.how), name, values));
 }
 
@@ -157,9 +157,9 @@ void print_step(const invocation& call, const recorded& r, const std::vector<dif
   const auto head = fmt::format("{:>6}  {}  ", r.at.version, short_time(r.at.time));
   const auto content = printable(content_of(r));
   const auto used = display_width(head) + r.type.size() + 2;
-  const auto room = call.out.width == 0   ? content.size() + 1
-                  : call.out.width > used ? call.out.width - used
-                                          : 0;
+  const auto room = call.out.width == 0     ? content.size() + 1
+                    : call.out.width > used ? call.out.width - used
+                                            : 0;
   fmt::print("{}{}{}{}\n", call.out.paint(style::dim, head), call.out.paint(style::cyan, r.type),
              content.empty() ? "" : "  ", cut_to(content, room));
   for (const auto& d : changes)
@@ -167,7 +167,7 @@ void print_step(const invocation& call, const recorded& r, const std::vector<dif
       print_difference(call, d, 8);
 }
 
-} // namespace
+}  // namespace
 
 int show_moment(const invocation& call, session_past& past, version_t at, std::size_t limit) {
   auto m = past.at(at);
@@ -298,4 +298,4 @@ int show_difference(const invocation& call, session_past& past, version_t first,
   return exit_code::success;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -18,4 +18,4 @@ int show_steps(const invocation& call, session_past& past, version_t to);
 /// What changed between two versions.
 int show_difference(const invocation& call, session_past& past, version_t first, version_t last);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -155,7 +155,7 @@ int serve(const invocation& call) {
   return exit_code::success;
 }
 
-} // namespace
+}  // namespace
 
 command serve_command() {
   return {
@@ -173,4 +173,4 @@ command serve_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

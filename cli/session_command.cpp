@@ -594,7 +594,7 @@ command state_command() {
   };
 }
 
-} // namespace
+}  // namespace
 
 command session_command() {
   return {
@@ -620,4 +620,4 @@ command session_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -55,13 +55,13 @@ std::string quoted(session::status s) { return json::quote(session::to_string(s)
 
 std::string object_or_empty(const std::string& raw) { return raw.empty() ? "{}" : raw; }
 
-} // namespace
+}  // namespace
 
 std::string_view to_string(difference::kind k) noexcept {
   switch (k) {
-  case kind::added: return "added";
-  case kind::changed: return "changed";
-  case kind::removed: return "removed";
+    case kind::added: return "added";
+    case kind::changed: return "changed";
+    case kind::removed: return "removed";
   }
   return "changed";
 }
@@ -80,4 +80,4 @@ std::vector<difference> differences(const session::state& before, const session:
   return out;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

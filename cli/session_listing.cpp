@@ -38,7 +38,7 @@ stream_no_t stream_of(const rows::row& row) {
   return static_cast<stream_no_t>(std::get<std::int64_t>(row.front()));
 }
 
-} // namespace
+}  // namespace
 
 bool session_filter::matches(const std::vector<std::string_view>& parts) const {
   const std::string_view wanted[] = {tenant, app, user, session};
@@ -85,4 +85,4 @@ result<void> each_scope(storage::log_reader& log, const session_filter& filter,
   return done ? give() : done;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

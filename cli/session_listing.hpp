@@ -27,4 +27,4 @@ result<void> each_session(storage::log_reader& log, const session_filter& filter
 result<void> each_scope(storage::log_reader& log, const session_filter& filter,
                         const std::function<void(const stream_id&, const json::raw_map&)>& visit);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -61,7 +61,7 @@ actors::stream_view view_of(const stream_id& stream, stream_no_t no,
   return view;
 }
 
-} // namespace
+}  // namespace
 
 result<std::optional<point>> parse_point(std::string_view text, std::string_view field) {
   if (text.empty() || text == "head")
@@ -291,4 +291,4 @@ result<std::vector<std::pair<std::string, std::string>>> session_past::tracks(co
   }
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -38,8 +38,8 @@ public:
     version_t version = 0;
     time_us_t time = 0;
     position_t position = 0;
-    json::raw_map app;  ///< The application's keys as of then.
-    json::raw_map user; ///< The user's keys as of then.
+    json::raw_map app;   ///< The application's keys as of then.
+    json::raw_map user;  ///< The user's keys as of then.
   };
 
   /// `not_found` when there never was such a session.
@@ -81,4 +81,4 @@ private:
   storage::stream_position at_;
 };
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

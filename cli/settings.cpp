@@ -144,31 +144,31 @@ std::string allowed(const setting& s) {
     return s.least > 0 ? fmt::format("{} of at least {}", what, s.least) : std::string(what);
   };
   switch (s.type) {
-  case text: return "text";
-  case path: return "a path";
-  case whole: return range("a whole number");
-  case bytes: return range("a number of bytes such as 1048576, 512KiB, 64MiB or 2GiB,");
-  case boolean: return "true or false";
-  case choice: return "one of " + std::string(s.choices);
+    case text: return "text";
+    case path: return "a path";
+    case whole: return range("a whole number");
+    case bytes: return range("a number of bytes such as 1048576, 512KiB, 64MiB or 2GiB,");
+    case boolean: return "true or false";
+    case choice: return "one of " + std::string(s.choices);
   }
   return {};
 }
 
 bool fits(const setting& s, std::string_view value) {
   switch (s.type) {
-  case text: return value.find('\0') == std::string_view::npos;
-  case path: return !value.empty() && value.find('\0') == std::string_view::npos;
-  case boolean: return value == "true" || value == "false";
-  case whole:
-  case bytes: {
-    const auto n = s.type == whole ? parse_whole(value) : parse_bytes(value);
-    return n && *n >= s.least && (s.most == 0 || *n <= s.most);
-  }
-  case choice: {
-    const auto found = ("|" + std::string(s.choices) + "|").find("|" + std::string(value) + "|");
-    return !value.empty() && value.find('|') == std::string_view::npos
-        && found != std::string::npos;
-  }
+    case text: return value.find('\0') == std::string_view::npos;
+    case path: return !value.empty() && value.find('\0') == std::string_view::npos;
+    case boolean: return value == "true" || value == "false";
+    case whole:
+    case bytes: {
+      const auto n = s.type == whole ? parse_whole(value) : parse_bytes(value);
+      return n && *n >= s.least && (s.most == 0 || *n <= s.most);
+    }
+    case choice: {
+      const auto found = ("|" + std::string(s.choices) + "|").find("|" + std::string(value) + "|");
+      return !value.empty() && value.find('|') == std::string_view::npos
+             && found != std::string::npos;
+    }
   }
   return false;
 }
@@ -271,10 +271,10 @@ result<std::string> parse_scalar(std::string_view raw, std::string_view place) {
 
 bool bare_key(std::string_view key) {
   return !key.empty() && key.front() != '.' && key.back() != '.'
-      && std::all_of(key.begin(), key.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
-               || c == '_' || c == '-' || c == '.';
-         });
+         && std::all_of(key.begin(), key.end(), [](char c) {
+              return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+                     || c == '_' || c == '-' || c == '.';
+            });
 }
 
 result<std::string> read_file(const std::filesystem::path& file) {
@@ -286,7 +286,7 @@ result<std::string> read_file(const std::filesystem::path& file) {
   return text;
 }
 
-} // namespace
+}  // namespace
 
 std::span<const setting> setting_table() { return table; }
 
@@ -305,10 +305,10 @@ std::string environment_name(const setting& s) {
 
 std::string to_string(const origin& o) {
   switch (o.from) {
-  case origin::source::fallback: return "default";
-  case origin::source::file: return o.place;
-  case origin::source::environment:
-  case origin::source::flag: return o.place;
+    case origin::source::fallback: return "default";
+    case origin::source::file: return o.place;
+    case origin::source::environment:
+    case origin::source::flag: return o.place;
   }
   return {};
 }
@@ -529,4 +529,4 @@ std::string config_markdown() {
   return out;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

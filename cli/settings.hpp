@@ -18,34 +18,34 @@
 namespace recalld::cli {
 
 enum class setting_type : std::uint8_t {
-  text,    ///< Anything.
-  path,    ///< A file or directory; relative to the working directory.
-  whole,   ///< A whole number, `1_000` allowed.
-  bytes,   ///< A whole number with an optional KiB, MiB or GiB.
-  boolean, ///< `true` or `false`.
-  choice,  ///< One of `setting::choices`.
+  text,     ///< Anything.
+  path,     ///< A file or directory; relative to the working directory.
+  whole,    ///< A whole number, `1_000` allowed.
+  bytes,    ///< A whole number with an optional KiB, MiB or GiB.
+  boolean,  ///< `true` or `false`.
+  choice,   ///< One of `setting::choices`.
 };
 
 /// Which commands a setting means something to; they get it as a flag.
 namespace used_by {
-inline constexpr unsigned every = 1;    ///< All commands.
-inline constexpr unsigned store = 2;    ///< Whoever opens the data directory.
-inline constexpr unsigned server = 4;   ///< Whoever runs a node.
-inline constexpr unsigned client = 8;   ///< Whoever talks to a server.
-inline constexpr unsigned session = 16; ///< Whoever looks for sessions.
-} // namespace used_by
+inline constexpr unsigned every = 1;     ///< All commands.
+inline constexpr unsigned store = 2;     ///< Whoever opens the data directory.
+inline constexpr unsigned server = 4;    ///< Whoever runs a node.
+inline constexpr unsigned client = 8;    ///< Whoever talks to a server.
+inline constexpr unsigned session = 16;  ///< Whoever looks for sessions.
+}  // namespace used_by
 
 struct setting {
-  std::string_view key;  ///< In the file, sections written with dots: `listen.port`.
-  std::string_view flag; ///< `--port`
+  std::string_view key;   ///< In the file, sections written with dots: `listen.port`.
+  std::string_view flag;  ///< `--port`
   setting_type type = setting_type::text;
   /// As it would be written; in capitals the name of another place it is derived from.
   std::string_view fallback;
-  std::string_view meaning; ///< One sentence, with units and limits.
+  std::string_view meaning;  ///< One sentence, with units and limits.
   unsigned audience = used_by::every;
-  std::uint64_t least = 0;       ///< Of numbers.
-  std::uint64_t most = 0;        ///< Of numbers; 0 = no limit.
-  std::string_view choices = {}; ///< Separated by `|`.
+  std::uint64_t least = 0;        ///< Of numbers.
+  std::uint64_t most = 0;         ///< Of numbers; 0 = no limit.
+  std::string_view choices = {};  ///< Separated by `|`.
 };
 
 /// The one table, in the order of the manual.
@@ -58,7 +58,7 @@ std::string environment_name(const setting& s);
 struct origin {
   enum class source : std::uint8_t { fallback, file, environment, flag };
   source from = source::fallback;
-  std::string place; ///< `FILE:LINE`, the variable or the flag; empty for defaults.
+  std::string place;  ///< `FILE:LINE`, the variable or the flag; empty for defaults.
 };
 std::string to_string(const origin& o);
 
@@ -120,7 +120,7 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
 
 /// One `key = value` of a configuration file.
 struct file_value {
-  std::string key; ///< With its section: `listen.port`.
+  std::string key;  ///< With its section: `listen.port`.
   std::string text;
   std::size_t line = 0;
 };
@@ -134,4 +134,4 @@ std::string config_template();
 /// The settings as a Markdown table, as the manual has it.
 std::string config_markdown();
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -140,7 +140,7 @@ int tail(const invocation& call, const options& o) {
   return exit_code::success;
 }
 
-} // namespace
+}  // namespace
 
 command tail_command() {
   return {
@@ -165,4 +165,4 @@ command tail_command() {
   };
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

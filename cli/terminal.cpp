@@ -54,13 +54,13 @@ std::size_t columns_of(char32_t c) {
 
 std::string_view sequence(style s) {
   switch (s) {
-  case style::plain: return "";
-  case style::bold: return "\x1b[1m";
-  case style::dim: return "\x1b[2m";
-  case style::red: return "\x1b[31m";
-  case style::green: return "\x1b[32m";
-  case style::yellow: return "\x1b[33m";
-  case style::cyan: return "\x1b[36m";
+    case style::plain: return "";
+    case style::bold: return "\x1b[1m";
+    case style::dim: return "\x1b[2m";
+    case style::red: return "\x1b[31m";
+    case style::green: return "\x1b[32m";
+    case style::yellow: return "\x1b[33m";
+    case style::cyan: return "\x1b[36m";
   }
   return "";
 }
@@ -73,7 +73,7 @@ void append_escaped(std::string& out, char c) {
   out += digits[byte & 0xF];
 }
 
-} // namespace
+}  // namespace
 
 std::string terminal::paint(style s, std::string_view text) const {
   if (!colour || s == style::plain || text.empty())
@@ -110,7 +110,7 @@ std::size_t display_width(std::string_view text) {
 
 std::string cut_to(std::string_view text, std::size_t width) {
   std::size_t used = 0;
-  std::size_t fits = 0; // bytes that leave room for the ellipsis
+  std::size_t fits = 0;  // bytes that leave room for the ellipsis
   for (std::size_t at = 0; at < text.size();) {
     const auto c = decode(text, at);
     used += c.bytes == 0 ? 1 : columns_of(c.value);
@@ -146,4 +146,4 @@ std::string printable(std::string_view text) {
   return out;
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

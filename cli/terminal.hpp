@@ -11,9 +11,9 @@ enum class style { plain, bold, dim, red, green, yellow, cyan };
 
 /// One of the process's outputs.
 struct terminal {
-  bool tty = false;      ///< A person is watching.
-  bool colour = false;   ///< Escape sequences are welcome.
-  std::size_t width = 0; ///< Columns; 0 = no limit (a file or a pipe).
+  bool tty = false;       ///< A person is watching.
+  bool colour = false;    ///< Escape sequences are welcome.
+  std::size_t width = 0;  ///< Columns; 0 = no limit (a file or a pipe).
 
   /// `text` in a style, or as it is where colours are not wanted.
   std::string paint(style s, std::string_view text) const;
@@ -34,4 +34,4 @@ std::string cut_to(std::string_view text, std::size_t width);
 /// invalid UTF-8 as `\xNN`.
 std::string printable(std::string_view text);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t gap = 2;
 constexpr std::size_t narrowest = 8;
 
-} // namespace
+}  // namespace
 
 text_table::text_table(std::vector<column> columns) : columns_(std::move(columns)) {}
 
@@ -54,7 +54,7 @@ std::string text_table::render(const terminal& out) const {
   std::string text;
   const auto line = [&](const auto& cell_of, bool header) {
     std::string row;
-    std::size_t owed = 0; // spaces that are written only when something follows them
+    std::size_t owed = 0;  // spaces that are written only when something follows them
     for (std::size_t i = 0; i < columns_.size(); ++i) {
       const auto cell = cut_to(cell_of(i), width[i]);
       const auto room = width[i] - std::min(width[i], display_width(cell));
@@ -94,4 +94,4 @@ std::string human_bytes(std::uint64_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
 }
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

@@ -15,7 +15,7 @@ public:
   struct column {
     std::string title;
     align side = align::left;
-    bool shrinks = false; ///< May be cut to fit the terminal.
+    bool shrinks = false;  ///< May be cut to fit the terminal.
     style paint = style::plain;
   };
 
@@ -41,4 +41,4 @@ std::string grouped(std::uint64_t n);
 /// Bytes as `1.5 MiB`.
 std::string human_bytes(std::uint64_t bytes);
 
-} // namespace recalld::cli
+}  // namespace recalld::cli

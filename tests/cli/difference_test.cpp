@@ -10,7 +10,7 @@ TEST_CASE("equal states do not differ", "[difference]") {
   s.values = {{"k", "1"}};
   CHECK(differences(s, s).empty());
   session::state t = s;
-  t.metadata = "{}"; // an empty object and none are the same
+  t.metadata = "{}";  // an empty object and none are the same
   CHECK(differences(s, t).empty());
 }
 

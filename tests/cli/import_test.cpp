@@ -25,7 +25,7 @@ const std::string head =
   R"("contexts":[{"id":"c","type":"file","content":"x"}],"closed":true}})"
   "\n";
 
-} // namespace
+}  // namespace
 
 TEST_CASE("a session and its lines become one run", "[import]") {
   const auto runs =
@@ -62,8 +62,8 @@ TEST_CASE("lines that name their session are gathered while they are neighbours"
 
 TEST_CASE("ids that are missing follow from the content", "[import]") {
   const std::string text = head
-                         + "{\"entry\":{\"role\":\"user\",\"content\":\"same\"}}\n{\"entry\":{"
-                           "\"role\":\"user\",\"content\":\"same\"}}\n";
+                           + "{\"entry\":{\"role\":\"user\",\"content\":\"same\"}}\n{\"entry\":{"
+                             "\"role\":\"user\",\"content\":\"same\"}}\n";
   const auto first = read(text);
   const auto second = read("\n" + text);
   REQUIRE(first[0].entries.size() == 2);

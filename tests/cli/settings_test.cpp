@@ -34,7 +34,7 @@ std::string message_of(const result<settings>& r) {
   return r.error().message;
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("every default is a value its own setting accepts", "[settings]") {
   const auto s = load_settings(nothing());
@@ -179,8 +179,8 @@ TEST_CASE("the template is read as what it says: every default", "[settings]") {
     const bool assignment =
       line.starts_with("# ") && sign != std::string::npos && line.find(' ', 2) == sign;
     const bool derived = line.find("\"DATA/") != std::string::npos
-                      || line.find("LISTEN.") != std::string::npos
-                      || line.find("HOSTNAME") != std::string::npos;
+                         || line.find("LISTEN.") != std::string::npos
+                         || line.find("HOSTNAME") != std::string::npos;
     active += (assignment && !derived ? line.substr(2) : line) + "\n";
   }
   auto from = nothing();
