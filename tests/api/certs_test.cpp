@@ -31,7 +31,9 @@ struct certificate {
     REQUIRE(x509 != nullptr);
   }
   ~certificate() { X509_free(x509); }
-  bool is_for_host(const char* host) const { return X509_check_host(x509, host, 0, 0, nullptr) == 1; }
+  bool is_for_host(const char* host) const {
+    return X509_check_host(x509, host, 0, 0, nullptr) == 1;
+  }
   bool is_for_address(const char* ip) const { return X509_check_ip_asc(x509, ip, 0) == 1; }
   bool may(int purpose) const { return X509_check_purpose(x509, purpose, 0) == 1; }
 };
@@ -57,7 +59,8 @@ void check_refused(const api::tls_files& files, const std::string& field, const 
 
 TEST_CASE("certificates of a cluster: who may do what") {
   temporary_directory dir;
-  const auto paths = made_in(dir.path() / "new" / "certs", {"node1.example", "10.1.2.3", "fd00::1"});
+  const auto paths =
+    made_in(dir.path() / "new" / "certs", {"node1.example", "10.1.2.3", "fd00::1"});
   const certificate node(paths.node);
   for (const auto* host : {"localhost", "node1.example"})
     CHECK(node.is_for_host(host));

@@ -47,11 +47,10 @@ result<std::string> call_once(stage& s, bool writes, std::chrono::milliseconds t
   auto courier = s.system.spawn<api::courier>(s.gateway, soon);
   std::promise<result<std::string>> promise;
   auto answered = promise.get_future();
-  caf::anon_send(courier,
-                 api::post{std::make_shared<api::outgoing>(
-                   "op", "{}", writes, timeout,
-                   [&](result<std::string> r) { promise.set_value(std::move(r)); },
-                   std::make_shared<std::atomic<std::size_t>>(0))});
+  caf::anon_send(courier, api::post{std::make_shared<api::outgoing>(
+                            "op", "{}", writes, timeout,
+                            [&](result<std::string> r) { promise.set_value(std::move(r)); },
+                            std::make_shared<std::atomic<std::size_t>>(0))});
   auto answer = answered.get();
   caf::anon_send_exit(courier, caf::exit_reason::user_shutdown);
   return answer;
@@ -91,15 +90,15 @@ TEST_CASE("two writes have two command ids, a read has none, a given one is used
   CHECK(seen.at(2) == "{}");
   CHECK(seen.at(3) == R"({"command_id":"mine"})");
   CHECK(nlohmann::json::parse(seen.at(4))
-        == nlohmann::json{{"command_id", "named \"so\""}, {"tenant", "t"}, {"expected_version", 3},
-                          {"app", "a"}});
+        == nlohmann::json{
+          {"command_id", "named \"so\""}, {"tenant", "t"}, {"expected_version", 3}, {"app", "a"}});
   CHECK(nlohmann::json::parse(seen.at(5)).contains("command_id"));
 }
 
 TEST_CASE("a definite refusal is not repeated") {
-  for (auto code : {errc::invalid, errc::not_found, errc::already_exists, errc::conflict,
-                    errc::key_reuse, errc::rejected, errc::closed, errc::expired, errc::forbidden,
-                    errc::corrupt}) {
+  for (auto code :
+       {errc::invalid, errc::not_found, errc::already_exists, errc::conflict, errc::key_reuse,
+        errc::rejected, errc::closed, errc::expired, errc::forbidden, errc::corrupt}) {
     error e{code, "no", "field"};
     if (code == errc::conflict)
       e.current_version = 9;

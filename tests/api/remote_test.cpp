@@ -104,7 +104,8 @@ int bytes_received(std::uint16_t port, const api::tls_files& files) {
   return received;
 }
 
-bool answers(const std::unique_ptr<api::system_config>& config, std::uint16_t port, bool tls = true) {
+bool answers(const std::unique_ptr<api::system_config>& config, std::uint16_t port,
+             bool tls = true) {
   caf::actor_system system{*config};
   return client::connect(system, "127.0.0.1", port, tls, 1500ms).has_value();
 }
@@ -151,9 +152,7 @@ private:
 
 const session_address where{"shop", "ada", "s"};
 
-std::string entry(int i) {
-  return R"({"role":"user","content":)" + std::to_string(i) + "}";
-}
+std::string entry(int i) { return R"({"role":"user","content":")" + std::to_string(i) + "\"}"; }
 
 }  // namespace
 
@@ -176,7 +175,8 @@ TEST_CASE("serve until killed", "[.]") {
   wanted.operations = api::catalogue();
   auto node = actors::node::start(system, std::move(wanted));
   REQUIRE(node);
-  const auto bound = (*node)->publish("127.0.0.1", static_cast<std::uint16_t>(std::atoi(port)), true);
+  const auto bound =
+    (*node)->publish("127.0.0.1", static_cast<std::uint16_t>(std::atoi(port)), true);
   REQUIRE(bound);
   std::ofstream(base / "port.new") << *bound;
   fs::rename(base / "port.new", base / "port");
@@ -259,7 +259,8 @@ TEST_CASE("a remote client does what an embedded one does") {
   REQUIRE(returned);
   CHECK_FALSE(returned->created);
   CHECK(far->create(where).error().code == errc::already_exists);
-  const auto done = far->append(where, R"( [{"role":"user","content":"hi","id":"e1"}] )", R"({"temp:t":1})");
+  const auto done =
+    far->append(where, R"( [{"role":"user","content":"hi","id":"e1"}] )", R"({"temp:t":1})");
   REQUIRE(done);
   CHECK(done->entries.at(0).id == "e1");
   CHECK(done->state == R"({"temp:t":1})");
@@ -376,10 +377,10 @@ TEST_CASE("over mutual TLS and a killed process every write happens once and eve
   patient.timeout = 60s;
   for (int i = 0; i < writes; ++i) {
     memory.call_async("session.append",
-                      R"({"app":"shop","user":"ada","session":"s","entry":)" + entry(i) + "}", patient,
-                      [&](const result<std::string>& r) { ++(r ? good : bad); });
+                      R"({"app":"shop","user":"ada","session":"s","entry":)" + entry(i) + "}",
+                      patient, [&](const result<std::string>& r) { ++(r ? good : bad); });
     if (i == 200 || i == 400) {
-      while (good < i / 2)
+      for (auto waited = 0ms; waited < 30s && good < i / 2; waited += 1ms)
         std::this_thread::sleep_for(1ms);
       server.reset();
       server.emplace(dir.path(), port);
@@ -392,9 +393,9 @@ TEST_CASE("over mutual TLS and a killed process every write happens once and eve
 
   const auto read = memory.get(where, R"({"limit":10000})", patient);
   REQUIRE(read);
-  std::multiset<int> contents;
+  std::multiset<std::string> contents;
   for (const auto& e : read->entries)
-    contents.insert(json::parse(e.entry)["content"].get<int>());
+    contents.insert(json::parse(e.entry)["content"]);
   CHECK(contents.size() == writes);
   CHECK(std::set(contents.begin(), contents.end()).size() == writes);
 
@@ -429,9 +430,9 @@ TEST_CASE("a frozen process is noticed and the calls go on when it thaws") {
   call_options patient;
   patient.timeout = 30s;
   patient.command_id = "c2";
-  memory->call_async("session.append",
-                     R"({"app":"shop","user":"ada","session":"s","entry":)" + entry(2) + "}", patient,
-                     [&](const result<std::string>& r) { promise.set_value(r.has_value()); });
+  memory->call_async(
+    "session.append", R"({"app":"shop","user":"ada","session":"s","entry":)" + entry(2) + "}",
+    patient, [&](const result<std::string>& r) { promise.set_value(r.has_value()); });
   std::this_thread::sleep_for(4s);
   server.kill(SIGCONT);
   CHECK(promise.get_future().get());
@@ -439,7 +440,7 @@ TEST_CASE("a frozen process is noticed and the calls go on when it thaws") {
   REQUIRE(after);
   std::multiset<std::string> contents;
   for (const auto& e : after->entries)
-    contents.insert(json::parse(e.entry)["content"].dump());
+    contents.insert(json::parse(e.entry)["content"]);
   CHECK(contents.count("2") == 1);
   CHECK(contents.count("1") <= 1);
 }

@@ -20,7 +20,8 @@ struct script {
   using answer = std::optional<std::pair<std::uint16_t, std::string>>;
 
   /// Gives the answer to the n-th call (from 1); nothing: none is ever given.
-  std::function<answer(std::size_t n, const std::string& operation, const std::string& request)> play;
+  std::function<answer(std::size_t n, const std::string& operation, const std::string& request)>
+    play;
 
   std::mutex lock;
   std::vector<std::string> requests;
@@ -32,8 +33,8 @@ struct script {
 };
 
 /// A gateway that does as its script says.
-inline actors::gateway_handle::behavior_type
-scripted_gateway(actors::gateway_handle::pointer self, std::shared_ptr<script> s) {
+inline actors::gateway_handle::behavior_type scripted_gateway(actors::gateway_handle::pointer self,
+                                                              std::shared_ptr<script> s) {
   using result_promise = caf::typed_response_promise<std::uint16_t, std::string>;
   auto kept = std::make_shared<std::vector<result_promise>>();
   return {
