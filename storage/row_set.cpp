@@ -1,5 +1,7 @@
 #include "storage/row_set.hpp"
 
+#include "storage/checksum.hpp"
+
 #include <algorithm>
 
 namespace recalld::storage {
@@ -13,6 +15,17 @@ namespace {
 
 std::int64_t stream_of(std::span<const value> key) {
   return std::get<std::int64_t>(key.front());
+}
+
+std::uint64_t hash_of(std::span<const value> key) {
+  std::uint64_t hash = 0;
+  for (const auto& cell : key) {
+    if (const auto* s = std::get_if<std::string>(&cell))
+      hash = checksum(*s, hash);
+    else if (const auto* n = std::get_if<std::int64_t>(&cell))
+      hash = (hash ^ static_cast<std::uint64_t>(*n)) * 0x9e3779b97f4a7c15ull;
+  }
+  return hash ^ (hash >> 29);
 }
 
 }  // namespace
@@ -32,9 +45,56 @@ row_set::table_rows& row_set::made(const table& t) {
   return rows;
 }
 
-const row_set::group* row_set::group_of(const table_rows& rows, std::span<const value> key) {
-  const auto found = rows.groups.find(stream_of(key));
-  return found == rows.groups.end() ? nullptr : &found->second;
+std::uint32_t row_set::slot_of(const table_rows& rows, std::span<const value> key,
+                               std::uint64_t hash) {
+  if (rows.buckets.empty())
+    return none;
+  const auto mask = rows.buckets.size() - 1;
+  for (auto at = hash & mask;; at = (at + 1) & mask) {
+    const auto found = rows.buckets[at];
+    if (found == none)
+      return none;
+    const auto& s = rows.slots[found];
+    if (s.hash == hash && order(key_of(*rows.spec, s.cells), key) == 0)
+      return found;
+  }
+}
+
+/// Puts a slot into the buckets and at the head of its stream's chain.
+void row_set::link(table_rows& rows, std::uint32_t at) {
+  auto& s = rows.slots[at];
+  const auto mask = rows.buckets.size() - 1;
+  auto bucket = s.hash & mask;
+  while (rows.buckets[bucket] != none)
+    bucket = (bucket + 1) & mask;
+  rows.buckets[bucket] = at;
+  auto& head = rows.chains.try_emplace(stream_of(s.cells), none).first->second;
+  s.next = head;
+  head = at;
+}
+
+void row_set::grow(table_rows& rows) {
+  if (rows.slots.size() > 1000 && rows.alive < rows.slots.size() / 2) {
+    compact(rows);
+    return;
+  }
+  const auto size = std::max<std::size_t>(rows.buckets.size() * 2, 64);
+  rows.buckets.assign(size, none);
+  for (std::uint32_t at = 0; at < rows.slots.size(); ++at) {
+    auto bucket = rows.slots[at].hash & (size - 1);
+    while (rows.buckets[bucket] != none)
+      bucket = (bucket + 1) & (size - 1);
+    rows.buckets[bucket] = at;
+  }
+}
+
+/// Lets the places of erased rows go.
+void row_set::compact(table_rows& rows) {
+  std::erase_if(rows.slots, [](const slot& s) { return !s.alive; });
+  std::fill(rows.buckets.begin(), rows.buckets.end(), none);
+  rows.chains.clear();
+  for (std::uint32_t at = 0; at < rows.slots.size(); ++at)
+    link(rows, at);
 }
 
 void row_set::apply(const projections::change& c) {
@@ -46,64 +106,60 @@ void row_set::apply(projections::change&& c) {
     put(*p->table, std::move(p->row));
   else if (auto* n = std::get_if<projections::put_new>(&c))
     put(*n->table, std::move(n->row));
-  else if (auto* s = std::get_if<projections::set>(&c))
-    set(*s->table, s->key, std::move(s->cells));
-  else if (auto* e = std::get_if<projections::erase>(&c))
+  else if (auto* s = std::get_if<projections::set>(&c)) {
+    if (const auto* found = find(*s->table, s->key))
+      for (auto& [column, v] : s->cells)
+        const_cast<row&>(*found)[column] = std::move(v);
+  } else if (auto* e = std::get_if<projections::erase>(&c))
     erase(*e->table, e->key);
 }
 
 void row_set::put(const table& t, row&& r) {
   auto& rows = made(t);
-  auto& g = rows.groups.try_emplace(stream_of(r), key_less{t.key_columns}).first->second;
-  // Keys mostly grow (ids contain the time), so the end is a good guess.
-  auto at = g.empty() || g.key_comp()(*g.rbegin(), r) ? g.end() : g.lower_bound(r);
-  if (at != g.end() && !g.key_comp()(r, *at)) {
-    const_cast<row&>(*at) = std::move(r);  // the same key: its place stays right
+  const auto hash = hash_of(key_of(t, r));
+  if (const auto found = slot_of(rows, key_of(t, r), hash); found != none) {
+    auto& s = rows.slots[found];
+    rows.alive += s.alive ? 0 : 1;
+    s.alive = true;
+    s.cells = std::move(r);
     return;
   }
-  g.emplace_hint(at, std::move(r));
-  ++rows.count;
-}
-
-void row_set::set(const table& t, const row& key,
-                  std::vector<std::pair<std::size_t, value>>&& cells) {
-  if (const auto* found = find(t, key))
-    for (auto& [column, v] : cells)
-      const_cast<row&>(*found)[column] = std::move(v);
+  if ((rows.slots.size() + 1) * 2 > rows.buckets.size())
+    grow(rows);
+  const auto at = static_cast<std::uint32_t>(rows.slots.size());
+  rows.slots.push_back({std::move(r), hash, none, true});
+  link(rows, at);
+  ++rows.alive;
 }
 
 void row_set::erase(const table& t, const row& key) {
   auto& rows = made(t);
+  auto end = [&](slot& s) {
+    rows.alive -= s.alive ? 1 : 0;
+    s.alive = false;
+    s.cells.resize(t.key_columns);
+  };
   if (key.empty()) {
-    rows.groups.clear();
-    rows.count = 0;
-    return;
+    clear(t);
+  } else if (key.size() == t.key_columns) {
+    if (const auto found = slot_of(rows, key, hash_of(key)); found != none)
+      end(rows.slots[found]);
+  } else if (const auto chain = rows.chains.find(stream_of(key)); chain != rows.chains.end()) {
+    for (auto at = chain->second; at != none; at = rows.slots[at].next)
+      if (rows.slots[at].alive && begins_with(rows.slots[at].cells, key))
+        end(rows.slots[at]);
   }
-  const auto found = rows.groups.find(stream_of(key));
-  if (found == rows.groups.end())
-    return;
-  auto& g = found->second;
-  auto at = g.lower_bound(std::span<const value>(key));
-  while (at != g.end() && begins_with(*at, key)) {
-    at = g.erase(at);
-    --rows.count;
-  }
-  if (g.empty())
-    rows.groups.erase(found);
 }
 
 const row* row_set::find(const table& t, std::span<const value> key) const {
   const auto* rows = rows_of(t);
-  const auto* g = rows == nullptr ? nullptr : group_of(*rows, key);
-  if (g == nullptr)
-    return nullptr;
-  const auto at = g->find(key);
-  return at == g->end() ? nullptr : &*at;
+  const auto at = rows == nullptr ? none : slot_of(*rows, key, hash_of(key));
+  return at == none || !rows->slots[at].alive ? nullptr : &rows->slots[at].cells;
 }
 
 std::size_t row_set::count(const table& t) const {
   const auto* rows = rows_of(t);
-  return rows == nullptr ? 0 : rows->count;
+  return rows == nullptr ? 0 : rows->alive;
 }
 
 void row_set::clear(const table& t) {
@@ -165,9 +221,11 @@ std::vector<row> row_set::rows(const row_query& q) const {
       found.push_back(&r);
   };
   if (q.index < 0 && !q.equals.empty()) {
-    const auto* rows = rows_of(t);
-    if (const auto* g = rows == nullptr ? nullptr : group_of(*rows, q.equals))
-      std::for_each(g->begin(), g->end(), consider);
+    if (const auto* rows = rows_of(t))
+      if (const auto chain = rows->chains.find(stream_of(q.equals)); chain != rows->chains.end())
+        for (auto at = chain->second; at != none; at = rows->slots[at].next)
+          if (rows->slots[at].alive)
+            consider(rows->slots[at].cells);
   } else {
     each(t, consider);
   }

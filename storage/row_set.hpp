@@ -4,7 +4,6 @@
 #include "storage/row_order.hpp"
 
 #include <cstdint>
-#include <set>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -12,6 +11,7 @@
 namespace recalld::storage {
 
 /// Rows of projection tables in memory: what row changes come to, and row queries over them.
+/// Rows are found by a hash of their key, and all rows of a stream by a chain through them.
 /// Not thread-safe; copying copies the rows.
 class row_set {
 public:
@@ -23,13 +23,13 @@ public:
   const projections::row* find(const projections::table& t,
                                std::span<const projections::value> key) const;
   std::size_t count(const projections::table& t) const;
-  /// Calls `f(row)` for every row of a table, in no particular order of streams.
+  /// Calls `f(row)` for every row of a table, in no particular order.
   template <class F>
   void each(const projections::table& t, F&& f) const {
     if (const auto* rows = rows_of(t))
-      for (const auto& [stream, of_stream] : rows->groups)
-        for (const auto& r : of_stream)
-          f(r);
+      for (const auto& s : rows->slots)
+        if (s.alive)
+          f(s.cells);
   }
   std::vector<projections::row> rows(const projections::row_query& q) const;
 
@@ -38,32 +38,30 @@ public:
   void take(const projections::table& t, row_set& from);
 
 private:
-  /// Orders rows of one stream by the rest of their key.
-  struct key_less {
-    using is_transparent = void;
-    std::size_t key_columns = 1;
-    bool operator()(std::span<const projections::value> a,
-                    std::span<const projections::value> b) const noexcept {
-      for (std::size_t i = 1; i < key_columns && i < a.size() && i < b.size(); ++i)
-        if (const auto c = order(a[i], b[i]); c != 0)
-          return c < 0;
-      // A shorter key stands before all rows that begin with it.
-      return std::min(a.size(), key_columns) < std::min(b.size(), key_columns);
-    }
+  static constexpr std::uint32_t none = ~std::uint32_t{0};
+  /// A row, or the place of one that was erased; it keeps its key, and serves it again.
+  struct slot {
+    projections::row cells;
+    std::uint64_t hash = 0;
+    std::uint32_t next = none;  ///< Of the same stream.
+    bool alive = false;
   };
-  using group = std::set<projections::row, key_less>;
   struct table_rows {
     const projections::table* spec = nullptr;
-    std::unordered_map<std::int64_t, group> groups;  ///< By stream.
-    std::size_t count = 0;
+    std::vector<slot> slots;
+    std::vector<std::uint32_t> buckets;  ///< Open addressing, a power of two.
+    std::unordered_map<std::int64_t, std::uint32_t> chains;  ///< First slot by stream.
+    std::size_t alive = 0;
   };
 
   const table_rows* rows_of(const projections::table& t) const noexcept;
   table_rows& made(const projections::table& t);
-  static const group* group_of(const table_rows& rows, std::span<const projections::value> key);
+  static std::uint32_t slot_of(const table_rows& rows, std::span<const projections::value> key,
+                               std::uint64_t hash);
+  static void grow(table_rows& rows);
+  static void compact(table_rows& rows);
+  static void link(table_rows& rows, std::uint32_t at);
   void put(const projections::table& t, projections::row&& r);
-  void set(const projections::table& t, const projections::row& key,
-           std::vector<std::pair<std::size_t, projections::value>>&& cells);
   void erase(const projections::table& t, const projections::row& key);
 
   std::vector<table_rows> tables_;

@@ -146,7 +146,7 @@ TEST_CASE("a fact that was changed behind the store's back is corrupt", "[replay
     "UPDATE log SET version = 77 WHERE position = 5", "UPDATE log SET time = 1 WHERE position = 9",
     "UPDATE log SET command = 'c9' WHERE position = 3",
     "UPDATE log SET type = 'session.deleted' WHERE position = 3",
-    "UPDATE log SET stream = 5 WHERE position = 3");
+    "UPDATE log SET stream = 900 WHERE position = 3");
   opened<sqlite_backend> log;
   fill(log);
   tamper(log.backend.directory.path(), damage);
