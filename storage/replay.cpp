@@ -12,7 +12,7 @@ using projections::table;
 namespace {
 
 constexpr std::size_t bases_page = 1000;
-constexpr std::size_t rows_page = 2000;
+constexpr std::size_t rows_page = 1000;
 
 }  // namespace
 
@@ -68,41 +68,53 @@ result<void> replayer::check_order(const recorded& r, stream& s) const {
   return {};
 }
 
+result<log_page> replayer::next_page(std::size_t facts) {
+  auto page = ahead_.valid() ? ahead_.get() : log_->scan(shard_, progress_.through, facts);
+  if (read_ahead_ && page && page->through < progress_.head)
+    ahead_ = std::async(std::launch::async, [log = log_, shard = shard_, after = page->through,
+                                             facts] { return log->scan(shard, after, facts); });
+  return page;
+}
+
+result<void> replayer::deliver(const recorded& r, replay_target& target) {
+  auto [known, fresh] = streams_.try_emplace(r.at.stream_no);
+  auto& s = known->second;
+  if (fresh && r.at.version > 1 && !r.blanked) {
+    // A stream that began behind a borrowed past after `start` says so with its first fact.
+    auto first = codec::decode(r);
+    if (!first)
+      return fail(first.error());
+    s.base = initial_version(*first);
+  }
+  if (auto fine = check_order(r, s); !fine)
+    return fine;
+  if (r.blanked || r.at.version <= s.base) {
+    ++progress_.blanked;
+    target.blanked(r);
+    return {};
+  }
+  auto fact = codec::decode(r);
+  if (!fact)
+    return fail(error{fact.error().code,
+                      "position " + std::to_string(r.at.position) + ": " + fact.error().message});
+  ++progress_.facts;
+  target.fact(r, *fact);
+  return {};
+}
+
 result<bool> replayer::step(replay_target& target, std::size_t facts) {
-  auto head = log_->head(shard_);
-  if (!head)
-    return fail(head.error());
-  progress_.head = std::max(*head, progress_.through);
-  auto page = log_->scan(shard_, progress_.through, facts);
+  if (!ahead_.valid()) {
+    auto head = log_->head(shard_);
+    if (!head)
+      return fail(head.error());
+    progress_.head = *head;
+  }
+  auto page = next_page(facts);
   if (!page)
     return fail(page.error());
-  for (const auto& r : page->facts) {
-    auto known = streams_.find(r.at.stream_no);
-    if (known == streams_.end()) {
-      known = streams_.try_emplace(r.at.stream_no).first;
-      // A stream that began behind a borrowed past after `start` says so with its first fact.
-      if (r.at.version > 1 && !r.blanked) {
-        auto first = codec::decode(r);
-        if (!first)
-          return fail(first.error());
-        known->second.base = initial_version(*first);
-      }
-    }
-    auto& s = known->second;
-    if (auto fine = check_order(r, s); !fine)
-      return fail(fine.error());
-    if (r.blanked || r.at.version <= s.base) {
-      ++progress_.blanked;
-      target.blanked(r);
-      continue;
-    }
-    auto fact = codec::decode(r);
-    if (!fact)
-      return fail(error{fact.error().code,
-                        "position " + std::to_string(r.at.position) + ": " + fact.error().message});
-    ++progress_.facts;
-    target.fact(r, *fact);
-  }
+  for (const auto& r : page->facts)
+    if (auto delivered = deliver(r, target); !delivered)
+      return fail(delivered.error());
   for (const auto& range : page->blanks)
     progress_.blanked += range.last - range.first + 1;
   progress_.through = page->through;
@@ -177,7 +189,7 @@ result<bool> rebuild::step(std::size_t facts) {
 
 result<void> rebuild::run() {
   for (;;) {
-    auto more = step(4096);
+    auto more = step(512);
     if (!more)
       return fail(more.error());
     if (!*more)
@@ -214,10 +226,17 @@ result<void> compare_rows(const row_set& expected, log_reader& reader, std::size
     };
     std::uint64_t matched = 0;
     projections::row_query query{.table = t, .limit = rows_page};
+    auto page = reader.rows(query);
     for (;;) {
-      auto page = reader.rows(query);
       if (!page)
         return fail(page.error());
+      // The next page is read while this one is compared.
+      std::future<result<std::vector<projections::row>>> next;
+      if (page->size() == query.limit) {
+        const auto last = key_of(*t, page->back());
+        query.after.emplace(last.begin(), last.end());
+        next = std::async(std::launch::async, [&] { return reader.rows(query); });
+      }
       for (const auto& row : *page) {
         ++count.found;
         const auto key = key_of(*t, row);
@@ -233,10 +252,9 @@ result<void> compare_rows(const row_set& expected, log_reader& reader, std::size
           if (order(row[i], (*wanted)[i]) != 0)
             differs(key, t->columns[i].name, shown((*wanted)[i]), shown(row[i]));
       }
-      if (page->size() < query.limit)
+      if (!next.valid())
         break;
-      const auto last = key_of(*t, page->back());
-      query.after.emplace(last.begin(), last.end());
+      page = next.get();
     }
     if (matched < count.expected) {
       // Rows that the table lacks: look each up, in one pass, only when some are known to lack.
@@ -265,7 +283,7 @@ result<verify_report> verify(log_reader& reader, const verify_options& options) 
     return fail(view.frozen().error());
   verify_report report;
   row_fold fold;
-  replayer walk(reader, options.shard);
+  replayer walk(reader, options.shard, true);
   if (auto started = walk.start(fold); !started)
     return fail(started.error());
   for (;;) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -37,7 +38,10 @@ public:
 /// must not be forgotten before they are reached (freeze the reader, or begin a shadow).
 class replayer {
 public:
-  explicit replayer(log_reader& log, shard_t shard = 0) : log_(&log), shard_(shard) {}
+  /// With `read_ahead` a thread of its own reads the next page while one is delivered, also
+  /// between two steps; nothing else may use the reader until the walk is over or destroyed.
+  explicit replayer(log_reader& log, shard_t shard = 0, bool read_ahead = false)
+    : log_(&log), shard_(shard), read_ahead_(read_ahead) {}
 
   /// Reads the bases and delivers the states that they carry.
   result<void> start(replay_target& target);
@@ -54,10 +58,14 @@ private:
     version_t last = 0;
     time_us_t time = 0;
   };
+  result<log_page> next_page(std::size_t facts);
+  result<void> deliver(const recorded& r, replay_target& target);
   result<void> check_order(const recorded& r, stream& s) const;
 
   log_reader* log_;
   shard_t shard_;
+  bool read_ahead_;
+  std::future<result<log_page>> ahead_;
   replay_progress progress_;
   std::unordered_map<stream_no_t, stream> streams_;
 };
@@ -152,7 +160,7 @@ struct verify_report {
 struct verify_options {
   shard_t shard = 0;
   std::size_t differences_max = 20;
-  std::size_t page = 4096;
+  std::size_t page = 512;
   /// Called now and then; false ends the check with `unavailable`.
   std::function<bool(const replay_progress&)> progress{};
 };

@@ -50,24 +50,30 @@ std::uint32_t row_set::slot_of(const table_rows& rows, std::span<const value> ke
   if (rows.buckets.empty())
     return none;
   const auto mask = rows.buckets.size() - 1;
+  const auto tag = static_cast<std::uint32_t>(hash >> 32);
   for (auto at = hash & mask;; at = (at + 1) & mask) {
     const auto found = rows.buckets[at];
-    if (found == none)
+    if (found.at == none)
       return none;
-    const auto& s = rows.slots[found];
-    if (s.hash == hash && order(key_of(*rows.spec, s.cells), key) == 0)
-      return found;
+    if (found.tag == tag && order(key_of(*rows.spec, rows.slots[found.at].cells), key) == 0)
+      return found.at;
   }
+}
+
+/// Puts a slot into the buckets.
+void row_set::file(table_rows& rows, std::uint32_t at) {
+  const auto hash = rows.slots[at].hash;
+  const auto mask = rows.buckets.size() - 1;
+  auto free = hash & mask;
+  while (rows.buckets[free].at != none)
+    free = (free + 1) & mask;
+  rows.buckets[free] = {at, static_cast<std::uint32_t>(hash >> 32)};
 }
 
 /// Puts a slot into the buckets and at the head of its stream's chain.
 void row_set::link(table_rows& rows, std::uint32_t at) {
+  file(rows, at);
   auto& s = rows.slots[at];
-  const auto mask = rows.buckets.size() - 1;
-  auto bucket = s.hash & mask;
-  while (rows.buckets[bucket] != none)
-    bucket = (bucket + 1) & mask;
-  rows.buckets[bucket] = at;
   auto& head = rows.chains.try_emplace(stream_of(s.cells), none).first->second;
   s.next = head;
   head = at;
@@ -78,20 +84,15 @@ void row_set::grow(table_rows& rows) {
     compact(rows);
     return;
   }
-  const auto size = std::max<std::size_t>(rows.buckets.size() * 2, 64);
-  rows.buckets.assign(size, none);
-  for (std::uint32_t at = 0; at < rows.slots.size(); ++at) {
-    auto bucket = rows.slots[at].hash & (size - 1);
-    while (rows.buckets[bucket] != none)
-      bucket = (bucket + 1) & (size - 1);
-    rows.buckets[bucket] = at;
-  }
+  rows.buckets.assign(std::max<std::size_t>(rows.buckets.size() * 2, 64), {});
+  for (std::uint32_t at = 0; at < rows.slots.size(); ++at)
+    file(rows, at);
 }
 
 /// Lets the places of erased rows go.
 void row_set::compact(table_rows& rows) {
   std::erase_if(rows.slots, [](const slot& s) { return !s.alive; });
-  std::fill(rows.buckets.begin(), rows.buckets.end(), none);
+  std::fill(rows.buckets.begin(), rows.buckets.end(), bucket{});
   rows.chains.clear();
   for (std::uint32_t at = 0; at < rows.slots.size(); ++at)
     link(rows, at);

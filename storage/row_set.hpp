@@ -46,10 +46,15 @@ private:
     std::uint32_t next = none;  ///< Of the same stream.
     bool alive = false;
   };
+  /// Where a slot is, and the upper half of its hash, so that others are passed over unseen.
+  struct bucket {
+    std::uint32_t at = none;
+    std::uint32_t tag = 0;
+  };
   struct table_rows {
     const projections::table* spec = nullptr;
     std::vector<slot> slots;
-    std::vector<std::uint32_t> buckets;  ///< Open addressing, a power of two.
+    std::vector<bucket> buckets;  ///< Open addressing, a power of two.
     std::unordered_map<std::int64_t, std::uint32_t> chains;  ///< First slot by stream.
     std::size_t alive = 0;
   };
@@ -61,6 +66,7 @@ private:
   static void grow(table_rows& rows);
   static void compact(table_rows& rows);
   static void link(table_rows& rows, std::uint32_t at);
+  static void file(table_rows& rows, std::uint32_t at);
   void put(const projections::table& t, projections::row&& r);
   void erase(const projections::table& t, const projections::row& key);
 
