@@ -142,7 +142,7 @@ bare_sqlite::bare_sqlite(const std::filesystem::path& directory, std::size_t ses
   c_->sessions = sessions;
   c_->versions.assign(sessions, 0);
   c_->exec("BEGIN IMMEDIATE");
-  query stream(c_->db, "INSERT INTO streams(no, shard, id) VALUES(?, 0, ?)");
+  query stream(c_->db, "INSERT INTO streams(no, shard, id, sum) VALUES(?, 0, ?, 0)");
   query session(c_->db,
                 "INSERT INTO sessions(stream, tenant, app, user, session, status, created_at, "
                 "updated_at, version, entries, floor, metadata) "
