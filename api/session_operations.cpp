@@ -240,19 +240,49 @@ result<std::shared_ptr<const session::state>> fork_origin(const session_view& so
   return *held;
 }
 
+void answer_fork(const call_ptr& call, const session_key& source, const session_key& target,
+                 const committed& done) {
+  auto out = written(done);
+  out.str("app", target.app).str("user", target.user).str("session", target.session);
+  // A fork's first fact stands right behind the past it shares, also on a retry without `at`.
+  out.str("source", source.session).num("at", done.first_version - 1);
+  call->answer(std::move(out).done());
+}
+
+/// A fork that cannot be made any more may have been made before, under the same command id, when
+/// its original was still there: then it gets its first answer.
+void refuse_fork(const call_ptr& call, const session_key& source, std::optional<std::string> wanted,
+                 const error& why) {
+  if (call->command_id().empty()) {
+    call->fail(why);
+    return;
+  }
+  choose_session_id(call, source, std::move(wanted), [=](std::string id) {
+    auto target = source;
+    target.session = std::move(id);
+    // Version 0 is always refused; all that this can lead to is the receipt of the first execution.
+    call->submit(target.stream(),
+                 any_command(session::command(session::begin_fork{source.stream(), 0, {}})), {},
+                 [=](result<committed> done) {
+                   if (done)
+                     answer_fork(call, source, target, *done);
+                   else if (const auto code = done.error().code;
+                            code == errc::key_reuse || code == errc::unavailable
+                            || code == errc::overloaded || code == errc::outcome_unknown)
+                     call->fail(std::move(done.error()));
+                   else
+                     call->fail(why);
+                 });
+  });
+}
+
 void begin_fork(const call_ptr& call, const session_key& source, std::optional<std::string> wanted,
                 version_t at, std::shared_ptr<const session::state> origin) {
   choose_session_id(call, source, std::move(wanted), [=](std::string id) {
     auto target = source;
     target.session = std::move(id);
-    submit_to_session(
-      call, target, session::begin_fork{source.stream(), at, *origin}, [=](const committed& done) {
-        auto out = written(done);
-        out.str("app", target.app).str("user", target.user).str("session", target.session);
-        // A fork's first fact stands right behind the past it shares, also on a retry without `at`.
-        out.str("source", source.session).num("at", done.first_version - 1);
-        call->answer(std::move(out).done());
-      });
+    submit_to_session(call, target, session::begin_fork{source.stream(), at, *origin},
+                      [=](const committed& done) { answer_fork(call, source, target, done); });
   });
 }
 
@@ -272,10 +302,17 @@ void fork(call_ptr call) {
     in.refuse("expected_version", "a fork begins a new session: say `at` instead");
   if (refused(call, in))
     return;
-  view_session(call, key, false, [=](session_view source) {
+  const auto refuse = [=](const error& why) { refuse_fork(call, key, wanted, why); };
+  call->view(key.stream(), false, call->on<actors::stream_view>([=](actors::stream_view view) {
+    auto state = readable(view, call->now());
+    if (!state) {
+      refuse(state.error());
+      return;
+    }
+    const session_view source{std::move(view), std::move(*state)};
     const auto head = source.stream.version;
     if (at && *at > head) {
-      call->fail(invalid("at", "the session is at version " + std::to_string(head)));
+      refuse(invalid("at", "the session is at version " + std::to_string(head)));
       return;
     }
     const auto go_on = [=](const actors::stream_view& past) {
@@ -283,13 +320,21 @@ void fork(call_ptr call) {
       if (origin)
         begin_fork(call, key, wanted, past.version, std::move(*origin));
       else
-        call->fail(std::move(origin.error()));
+        refuse(origin.error());
     };
-    if (!at || *at == head)
+    if (!at || *at == head) {
       go_on(source.stream);
-    else
-      call->view_at(key.stream(), *at, call->on<actors::stream_view>(go_on));
-  });
+      return;
+    }
+    call->view_at(key.stream(), *at, [=](result<actors::stream_view> past) {
+      if (past)
+        go_on(*past);
+      else if (past.error().code == errc::not_found)
+        refuse(past.error());
+      else
+        call->fail(std::move(past.error()));
+    });
+  }));
 }
 
 // -- list --

@@ -88,6 +88,33 @@ TEST_CASE("a repeated command gets its first receipt", "[aggregate]") {
   CHECK(on->log().size() == facts);
 }
 
+TEST_CASE("a repeated fork gets its first receipt though its original is gone", "[aggregate]") {
+  stage on(storage::open_model());
+  REQUIRE(on.call("session.create", session_of("s")).ok());
+  REQUIRE(on.call("session.append", append_of("s", {entry_of("e1")})).ok());
+  auto fork = session_of("s");
+  fork["command_id"] = "fork";
+  if (GENERATE(true, false))
+    fork["new_session"] = "f";
+  if (GENERATE(true, false))
+    fork["at"] = 1;
+  const auto first = on.call("session.fork", fork);
+  REQUIRE(first.ok());
+  REQUIRE(on.call("session.delete", session_of("s")).ok());
+  if (GENERATE(true, false)) {
+    REQUIRE(on.call("session.create", session_of("s")).ok());  // Another life.
+  }
+  auto repeated = on.call("session.fork", fork);
+  CHECK(repeated.body.at("duplicate") == true);
+  repeated.body["duplicate"] = false;
+  CHECK(repeated.body == first.body);
+  fork["at"] = 2;
+  CHECK(on.call("session.fork", fork).code() == errc::key_reuse);
+  fork["command_id"] = "other";
+  fork["new_session"] = "g";
+  CHECK_FALSE(on.call("session.fork", fork).ok());
+}
+
 TEST_CASE("a command that comes twice at the same time is executed once", "[aggregate]") {
   stage on(storage::open_model());
   REQUIRE(on.call("session.create", session_of("s")).ok());
