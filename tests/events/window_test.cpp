@@ -158,6 +158,14 @@ TEST_CASE("a window without a user entry gets the one that began the turn", "[wi
   CHECK(d.seen(last(1)) == "<3 5");
 }
 
+TEST_CASE("a turn whose user entry is gone begins with nothing else", "[window]") {
+  conversation c("uauat");
+  auto left = c.source.all();
+  left.erase(left.begin() + 2);
+  c.source = vector_source(left);
+  CHECK(c.seen(last(1)) == "<5");
+}
+
 TEST_CASE("without any user entry a window stays as it is", "[window]") {
   conversation c("aat");
   CHECK(c.seen(last(2)) == "<2 3");
