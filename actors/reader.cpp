@@ -162,7 +162,7 @@ result<found_receipt> reader_state::receipt(const find_receipt& wish) {
   }
   projections::row_query query;
   query.table = &receipts::spec;
-  query.equals = {static_cast<std::int64_t>(at->stream_no), wish.command_id};
+  query.equals = {wish.command_id, static_cast<std::int64_t>(at->stream_no)};
   query.limit = 1;
   auto rows = log_->rows(query);
   if (!rows)

@@ -14,7 +14,7 @@ void project_receipt(const envelope& at, std::vector<change>& out) {
   auto more = static_cast<std::int64_t>(std::max<std::uint32_t>(at.command_facts, 1)) - 1;
   auto version = static_cast<std::int64_t>(at.version);
   out.push_back(put_new{&receipts::spec,
-                        {static_cast<std::int64_t>(at.stream_no), at.command,
+                        {at.command, static_cast<std::int64_t>(at.stream_no),
                          static_cast<std::int64_t>(at.body_hash), version, version + more,
                          static_cast<std::int64_t>(at.position) + more, at.time}});
 }
@@ -48,8 +48,10 @@ namespace receipts {
 const table spec{
   .name = "receipts",
   .version = 1,
-  .columns = {{"stream", column_type::integer},
-              {"command"},
+  // Command ids grow with time wherever clients make them as ours do, and streams take turns: with
+  // the id first, the receipts of one commit lie side by side instead of one a page.
+  .columns = {{"command"},
+              {"stream", column_type::integer},
               {"body_hash", column_type::integer},
               {"first_version", column_type::integer},
               {"last_version", column_type::integer},

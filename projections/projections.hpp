@@ -59,8 +59,8 @@ extern const table spec;
 }  // namespace contexts
 namespace receipts {
 enum column : std::size_t {
-  stream,
   command,
+  stream,
   body_hash,
   first_version,
   last_version,

@@ -37,7 +37,7 @@ struct table {
   std::string_view name;
   int version = 1;  ///< Raised when `project` gives other rows: the table is rebuilt.
   std::vector<column>
-    columns;  ///< The first `key_columns` are the key; the first of all is `stream`.
+    columns;  ///< The first `key_columns` are the key; `stream` is one of it.
   std::size_t key_columns = 1;
   std::vector<index> indexes{};
 };

@@ -263,7 +263,7 @@ private:
     // A repeated command is told its receipt, whatever else has changed since.
     if (!unit.command.empty() && !p.streams.empty()) {
       const projections::row key = {
-        static_cast<std::int64_t>(p.streams.front().stream.at.stream_no), unit.command};
+        unit.command, static_cast<std::int64_t>(p.streams.front().stream.at.stream_no)};
       if (const auto* receipt = log().rows.find(projections::receipts::spec, key))
         p.outcome.refused = refusal{refusal::reason::duplicate_command,
                                     p.outcome.refused ? p.outcome.refused->part : 0, 0, *receipt,
@@ -331,7 +331,7 @@ private:
       if (!fact.at.command.empty())
         log().rows.apply(projections::erase{
           &projections::receipts::spec,
-          {static_cast<std::int64_t>(fact.at.stream_no), fact.at.command}});
+          {fact.at.command, static_cast<std::int64_t>(fact.at.stream_no)}});
       place.reset();
       at = s.all.erase(at);
       ++out.merged;
@@ -413,7 +413,8 @@ public:
       if (const auto* s = known(log, stream)) {
         for (auto at = s->keys.upper_bound(std::max(prefix, after));
              at != s->keys.end() && at->first.starts_with(prefix) && out.size() < limit; ++at)
-          out.push_back(*log.facts[s->all.at(at->second) - 1]);
+          if (const auto& f = *log.facts[s->all.at(at->second) - 1]; f.lane != lane::entries)
+            out.push_back(f);
       }
       return result<std::vector<recorded>>(std::move(out));
     });

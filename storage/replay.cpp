@@ -188,6 +188,7 @@ result<bool> rebuild::step(std::size_t facts) {
 }
 
 result<void> rebuild::run() {
+  replayer_.read_ahead();
   for (;;) {
     auto more = step(512);
     if (!more)
@@ -283,7 +284,8 @@ result<verify_report> verify(log_reader& reader, const verify_options& options) 
     return fail(view.frozen().error());
   verify_report report;
   row_fold fold;
-  replayer walk(reader, options.shard, true);
+  replayer walk(reader, options.shard);
+  walk.read_ahead();
   if (auto started = walk.start(fold); !started)
     return fail(started.error());
   for (;;) {

@@ -38,10 +38,12 @@ public:
 /// must not be forgotten before they are reached (freeze the reader, or begin a shadow).
 class replayer {
 public:
-  /// With `read_ahead` a thread of its own reads the next page while one is delivered, also
-  /// between two steps; nothing else may use the reader until the walk is over or destroyed.
-  explicit replayer(log_reader& log, shard_t shard = 0, bool read_ahead = false)
-    : log_(&log), shard_(shard), read_ahead_(read_ahead) {}
+  explicit replayer(log_reader& log, shard_t shard = 0) : log_(&log), shard_(shard) {}
+
+  /// From now on a thread of its own reads the next page while one is delivered, also between two
+  /// steps; nothing else may use the reader until the walk is over or destroyed. It ends where the
+  /// log ended at the first step.
+  void read_ahead() noexcept { read_ahead_ = true; }
 
   /// Reads the bases and delivers the states that they carry.
   result<void> start(replay_target& target);
@@ -64,7 +66,7 @@ private:
 
   log_reader* log_;
   shard_t shard_;
-  bool read_ahead_;
+  bool read_ahead_ = false;
   std::future<result<log_page>> ahead_;
   replay_progress progress_;
   std::unordered_map<stream_no_t, stream> streams_;

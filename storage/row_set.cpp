@@ -13,8 +13,9 @@ using projections::value;
 
 namespace {
 
-std::int64_t stream_of(std::span<const value> key) {
-  return std::get<std::int64_t>(key.front());
+/// The chain that rows with such a key are in; null for tables whose rows are in none.
+const std::int64_t* chain_of(std::span<const value> key) {
+  return std::get_if<std::int64_t>(&key.front());
 }
 
 std::uint64_t hash_of(std::span<const value> key) {
@@ -70,13 +71,34 @@ void row_set::file(table_rows& rows, std::uint32_t at) {
   rows.buckets[free] = {at, static_cast<std::uint32_t>(hash >> 32)};
 }
 
-/// Puts a slot into the buckets and at the head of its stream's chain.
+/// Puts a slot into the buckets and at the head of its chain.
 void row_set::link(table_rows& rows, std::uint32_t at) {
   file(rows, at);
   auto& s = rows.slots[at];
-  auto& head = rows.chains.try_emplace(stream_of(s.cells), none).first->second;
-  s.next = head;
-  head = at;
+  if (const auto* chain = chain_of(s.cells)) {
+    auto& head = rows.chains.try_emplace(*chain, none).first->second;
+    s.next = head;
+    head = at;
+  }
+}
+
+/// Calls `f(slot)` for every living row whose key may begin with `key`, and for some others.
+template <class Rows, class F>
+void row_set::each_near(Rows& rows, std::span<const value> key, F&& f) {
+  if (key.size() == rows.spec->key_columns) {
+    if (const auto at = slot_of(rows, key, hash_of(key)); at != none && rows.slots[at].alive)
+      f(rows.slots[at]);
+  } else if (const auto* number = chain_of(key)) {
+    const auto chain = rows.chains.find(*number);
+    for (auto at = chain == rows.chains.end() ? none : chain->second; at != none;
+         at = rows.slots[at].next)
+      if (rows.slots[at].alive)
+        f(rows.slots[at]);
+  } else {
+    for (auto& s : rows.slots)
+      if (s.alive)
+        f(s);
+  }
 }
 
 void row_set::grow(table_rows& rows) {
@@ -98,9 +120,7 @@ void row_set::compact(table_rows& rows) {
     link(rows, at);
 }
 
-void row_set::apply(const projections::change& c) {
-  apply(projections::change(c));
-}
+void row_set::apply(const projections::change& c) { apply(projections::change(c)); }
 
 void row_set::apply(projections::change&& c) {
   if (auto* p = std::get_if<projections::put>(&c))
@@ -134,22 +154,18 @@ void row_set::put(const table& t, row&& r) {
 }
 
 void row_set::erase(const table& t, const row& key) {
-  auto& rows = made(t);
-  auto end = [&](slot& s) {
-    rows.alive -= s.alive ? 1 : 0;
-    s.alive = false;
-    s.cells.resize(t.key_columns);
-  };
   if (key.empty()) {
     clear(t);
-  } else if (key.size() == t.key_columns) {
-    if (const auto found = slot_of(rows, key, hash_of(key)); found != none)
-      end(rows.slots[found]);
-  } else if (const auto chain = rows.chains.find(stream_of(key)); chain != rows.chains.end()) {
-    for (auto at = chain->second; at != none; at = rows.slots[at].next)
-      if (rows.slots[at].alive && begins_with(rows.slots[at].cells, key))
-        end(rows.slots[at]);
+    return;
   }
+  auto& rows = made(t);
+  each_near(rows, key, [&](slot& s) {
+    if (!begins_with(s.cells, key))
+      return;
+    --rows.alive;
+    s.alive = false;
+    s.cells.resize(t.key_columns);
+  });
 }
 
 const row* row_set::find(const table& t, std::span<const value> key) const {
@@ -201,8 +217,8 @@ std::vector<row> row_set::rows(const row_query& q) const {
         return false;
     for (const auto& b : q.where) {
       const auto* n = std::get_if<std::int64_t>(&r[b.column]);
-      const bool within = n != nullptr && (!b.at_least || *n >= *b.at_least)
-                          && (!b.at_most || *n <= *b.at_most);
+      const bool within =
+        n != nullptr && (!b.at_least || *n >= *b.at_least) && (!b.at_most || *n <= *b.at_most);
       if (!within && !(b.or_null && std::holds_alternative<std::monostate>(r[b.column])))
         return false;
     }
@@ -223,10 +239,7 @@ std::vector<row> row_set::rows(const row_query& q) const {
   };
   if (q.index < 0 && !q.equals.empty()) {
     if (const auto* rows = rows_of(t))
-      if (const auto chain = rows->chains.find(stream_of(q.equals)); chain != rows->chains.end())
-        for (auto at = chain->second; at != none; at = rows->slots[at].next)
-          if (rows->slots[at].alive)
-            consider(rows->slots[at].cells);
+      each_near(*rows, q.equals, [&](const slot& s) { consider(s.cells); });
   } else {
     each(t, consider);
   }

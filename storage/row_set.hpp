@@ -11,7 +11,8 @@
 namespace recalld::storage {
 
 /// Rows of projection tables in memory: what row changes come to, and row queries over them.
-/// Rows are found by a hash of their key, and all rows of a stream by a chain through them.
+/// Rows are found by a hash of their key; where keys begin with a number (a stream's), all rows of
+/// that number by a chain through them.
 /// Not thread-safe; copying copies the rows.
 class row_set {
 public:
@@ -43,7 +44,7 @@ private:
   struct slot {
     projections::row cells;
     std::uint64_t hash = 0;
-    std::uint32_t next = none;  ///< Of the same stream.
+    std::uint32_t next = none;  ///< Of the same chain.
     bool alive = false;
   };
   /// Where a slot is, and the upper half of its hash, so that others are passed over unseen.
@@ -54,8 +55,8 @@ private:
   struct table_rows {
     const projections::table* spec = nullptr;
     std::vector<slot> slots;
-    std::vector<bucket> buckets;  ///< Open addressing, a power of two.
-    std::unordered_map<std::int64_t, std::uint32_t> chains;  ///< First slot by stream.
+    std::vector<bucket> buckets;                             ///< Open addressing, a power of two.
+    std::unordered_map<std::int64_t, std::uint32_t> chains;  ///< First slot by number.
     std::size_t alive = 0;
   };
 
@@ -66,6 +67,8 @@ private:
   static void grow(table_rows& rows);
   static void compact(table_rows& rows);
   static void link(table_rows& rows, std::uint32_t at);
+  template <class Rows, class F>
+  static void each_near(Rows& rows, std::span<const projections::value> key, F&& f);
   static void file(table_rows& rows, std::uint32_t at);
   void put(const projections::table& t, projections::row&& r);
   void erase(const projections::table& t, const projections::row& key);

@@ -81,6 +81,9 @@ void statement::raise() {
 
 connection::connection(const std::filesystem::path& file, mode m, int busy_ms,
                        std::uint64_t cache_bytes) {
+  // Nobody reads SQLite's statistics of memory, which cost a lock for each allocation. Refused,
+  // and harmless, when something else has started SQLite before.
+  [[maybe_unused]] static const int quiet = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   try {
     db_ = std::make_unique<SQLite::Database>(file_name(file, m), open_flags(m), busy_ms);
   } catch (const SQLite::Exception& e) {

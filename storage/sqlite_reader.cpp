@@ -90,11 +90,16 @@ reader::reader(connection db)
       select("stream = ? AND lane = ? AND version < ? ORDER BY version DESC LIMIT ?"))),
     lane_forth_(
       db_.prepare(select("stream = ? AND lane = ? AND version > ? ORDER BY version LIMIT ?"))),
-    by_key_(db_.prepare(select("stream = ? AND key = ?"))),
-    prefix_(db_.prepare(select("stream = ? AND key > ? AND key < ? ORDER BY key LIMIT ?"))),
+    entry_by_key_(db_.prepare(select("stream = ? AND key = ? AND lane = 1"))),
+    other_by_key_(db_.prepare(select("stream = ? AND key = ? AND lane <> 1"))),
+    prefix_(db_.prepare(
+      select("stream = ? AND key > ? AND key < ? AND lane <> 1 ORDER BY key LIMIT ?"))),
     since_(db_.prepare("SELECT version, time FROM log WHERE stream = ? AND lane = ? "
                        "AND version >= ? ORDER BY version LIMIT 1")),
-    ends_(db_.prepare("SELECT min(version), max(version) FROM log WHERE stream = ? AND lane = ?")),
+    // Two queries, for SQLite looks into an index only for a minimum or a maximum that is alone.
+    ends_(db_.prepare(
+      "SELECT (SELECT min(version) FROM log WHERE stream = ?1 AND lane = ?2), "
+      "(SELECT max(version) FROM log WHERE stream = ?1 AND lane = ?2)")),
     head_(db_.prepare("SELECT head FROM shards WHERE shard = ?")),
     scan_(db_.prepare(select("position > ? ORDER BY position LIMIT ?"))),
     blank_at_(db_.prepare("SELECT first, last FROM blanks WHERE first <= ? "
@@ -196,11 +201,12 @@ result<std::vector<recorded>> reader::stream_forth(stream_no_t stream, version_t
 result<std::optional<recorded>> reader::by_key(stream_no_t stream, std::string_view key) {
   return guarded([&]() -> result<std::optional<recorded>> {
     const view now(*this);
-    by_key_.integer(1, stream).blob(2, key);
-    auto found = facts(by_key_, stream);
-    if (found.empty())
-      return std::optional<recorded>{};
-    return std::optional<recorded>(std::move(found.front()));
+    for (auto* s : {&entry_by_key_, &other_by_key_}) {
+      s->integer(1, stream).blob(2, key);
+      if (auto found = facts(*s, stream); !found.empty())
+        return std::optional<recorded>(std::move(found.front()));
+    }
+    return std::optional<recorded>{};
   });
 }
 

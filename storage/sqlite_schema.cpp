@@ -39,7 +39,8 @@ CREATE TABLE log(
   sum INTEGER NOT NULL,
   payload TEXT);
 CREATE UNIQUE INDEX log_lane ON log(stream, lane, version);
-CREATE UNIQUE INDEX log_key ON log(stream, key) WHERE key IS NOT NULL;
+CREATE UNIQUE INDEX log_key ON log(stream, key) WHERE key IS NOT NULL AND lane <> 1;
+CREATE UNIQUE INDEX log_entry ON log(key, stream) WHERE key IS NOT NULL AND lane = 1;
 CREATE TABLE blanks(first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE borrows(
   stream INTEGER NOT NULL, source INTEGER NOT NULL, through INTEGER NOT NULL,

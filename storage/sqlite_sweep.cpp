@@ -118,7 +118,7 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
     forget_.integer(1, f.position).run();
     if (!f.command.empty())
       live_.add(projections::erase{&projections::receipts::spec,
-                                   {static_cast<std::int64_t>(stream), f.command}});
+                                   {f.command, static_cast<std::int64_t>(stream)}});
     gone.push_back(f.position);
     if (f.version > newest_gone) {
       newest_gone = f.version;

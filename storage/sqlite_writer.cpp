@@ -89,7 +89,8 @@ writer::writer(connection db, const sqlite_options& options)
     insert_fact_(db_.prepare(std::string("INSERT INTO log(") + log_columns
                              + ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING")),
     insert_stream_(db_.prepare("INSERT INTO streams(no, shard, id, sum) VALUES(?, 0, ?, ?)")),
-    fact_by_key_(db_.prepare("SELECT 1 FROM log WHERE stream = ? AND key = ?")),
+    fact_by_key_(db_.prepare("SELECT 1 FROM log WHERE stream = ?1 AND key = ?2 AND lane = 1 UNION ALL "
+                             "SELECT 1 FROM log WHERE stream = ?1 AND key = ?2 AND lane <> 1")),
     unappend_(db_.prepare("DELETE FROM log WHERE position > ?")),
     set_base_(db_.prepare("UPDATE streams SET base = ?, base_fact = ? WHERE no = ?")),
     borrows_of_(db_.prepare("SELECT source FROM borrows WHERE stream = ?")),
@@ -215,8 +216,8 @@ void writer::append(const append_unit& unit, batch& b, unit_outcome& out) {
   if (out.refused->why != refusal::reason::duplicate_command && !unit.command.empty()
       && !w.streams.empty()) {
     // A repeated command is told its receipt, whatever else has changed since.
-    const projections::row key = {static_cast<std::int64_t>(w.streams.front().row.at.stream_no),
-                                  unit.command};
+    const projections::row key = {unit.command,
+                                  static_cast<std::int64_t>(w.streams.front().row.at.stream_no)};
     if (auto receipt = live_.find(projections::receipts::spec, key)) {
       const auto part = out.refused->part;
       out.refused = refusal{refusal::reason::duplicate_command, part, 0, std::move(*receipt), {}};

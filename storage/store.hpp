@@ -184,8 +184,8 @@ public:
                                                      std::size_t limit) = 0;
   /// The fact with this key; absent when there is none.
   virtual result<std::optional<recorded>> by_key(stream_no_t stream, std::string_view key) = 0;
-  /// Facts whose key begins with `prefix` and lies behind `after` (empty: from the start), in key
-  /// order (bytes).
+  /// Facts outside of the entries lane whose key begins with `prefix` and lies behind `after`
+  /// (empty: from the start), in key order (bytes).
   virtual result<std::vector<recorded>> by_key_prefix(stream_no_t stream, std::string_view prefix,
                                                       std::string_view after, std::size_t limit) = 0;
   /// The smallest version in a lane whose time is >= `t`; 0 = none. Logarithmic.

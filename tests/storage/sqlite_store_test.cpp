@@ -520,8 +520,8 @@ TEST_CASE("a process that is killed anywhere loses nothing that it acknowledged"
   for (int i = 0; i < acknowledged; ++i) {
     const auto at = must(reader->find_stream(session_named("s" + std::to_string(i % 5))));
     for (const auto& r : receipts)
-      known += text_of(r[1]) == "c" + std::to_string(i)
-               && r[0] == projections::value(static_cast<std::int64_t>(at.stream_no));
+      known += text_of(r[0]) == "c" + std::to_string(i)
+               && r[1] == projections::value(static_cast<std::int64_t>(at.stream_no));
   }
   CHECK(known >= acknowledged - 40);
   const std::vector<append_unit> units{unit(session_named("after"), 0, {created()})};
