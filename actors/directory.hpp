@@ -4,9 +4,9 @@
 
 #include <caf/stateful_actor.hpp>
 
-#include <deque>
 #include <list>
 #include <unordered_map>
+#include <vector>
 
 namespace recalld::actors {
 
@@ -31,6 +31,8 @@ public:
   void tick();
   /// Lets everything go; answers when it is gone.
   void leave_all(caf::response_promise promise);
+  /// A stream has left.
+  void gone(const stream_id& stream);
 
 private:
   struct resident {
@@ -38,13 +40,12 @@ private:
     std::list<const stream_id*>::iterator place;  ///< In `by_use_`, newest first.
     time_us_t used = 0;
     bool leaving = false;
-    std::deque<std::pair<caf::response_promise, caf::message>> parked;
+    std::vector<std::pair<caf::response_promise, caf::message>> parked;
   };
   using residents = std::unordered_map<stream_id, resident>;
 
   resident& wake(const stream_id& stream);
   void let_go(residents::iterator it);
-  void gone(const stream_id& stream);
 
   caf::stateful_actor<directory_state>* self_ = nullptr;
   surroundings_ptr around_;

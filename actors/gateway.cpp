@@ -395,12 +395,9 @@ private:
 
   template <class Answer, class Message>
   void ask(const caf::actor& whom, Message message, std::function<void(result<Answer>)> then) {
-    auto keep = shared_from_this();
-    gateway_.self_->request(whom, caf::infinite, std::move(message))
-      .then([keep, then](reply<Answer>& r) { then(std::move(r.value)); },
-            [keep, then](const caf::error&) {
-              then(fail_with({errc::unavailable, "the node is ending", {}, 0, 1000}));
-            });
+    gateway_.asked_.ask<Answer>(whom, std::move(message),
+                                [keep = shared_from_this(), then = std::move(then)](
+                                  result<Answer> r) { then(std::move(r)); });
   }
 
   void send(stream_id stream, any_command command, retention policy, std::string command_id,
@@ -450,6 +447,7 @@ void gateway_state::start(self_type self, surroundings_ptr around,
                           std::span<const operation> operations) {
   self_ = self;
   around_ = std::move(around);
+  asked_.start(self);
   for (const auto& op : operations)
     operations_.emplace(op.name, &op);
 }
@@ -612,20 +610,16 @@ void gateway_state::watch(std::uint16_t protocol, const std::string& request, co
     return;
   }
   wish->sink = sink;
-  self_->request(around_->feed, caf::infinite, std::move(*wish))
-    .then(
-      [promise, refuse](reply<watch_started>& r) mutable {
-        if (!r.value) {
-          refuse(r.value.error());
-          return;
-        }
-        json::object_writer w;
-        w.str("watch", r.value->id).str("cursor", r.value->cursor);
-        promise.deliver(std::uint16_t{0}, std::move(w).done());
-      },
-      [refuse](const caf::error&) mutable {
-        refuse({errc::unavailable, "the node is ending", {}, 0, 1000});
-      });
+  asked_.ask<watch_started>(around_->feed, std::move(*wish),
+                            [promise, refuse](result<watch_started> started) mutable {
+                              if (!started) {
+                                refuse(started.error());
+                                return;
+                              }
+                              json::object_writer w;
+                              w.str("watch", started->id).str("cursor", started->cursor);
+                              promise.deliver(std::uint16_t{0}, std::move(w).done());
+                            });
 }
 
 gateway_handle::behavior_type gateway(gateway_handle::stateful_pointer<gateway_state> self,

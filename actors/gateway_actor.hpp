@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/gateway.hpp"
+#include "actors/open_requests.hpp"
 #include "actors/surroundings.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
@@ -50,6 +51,7 @@ private:
   std::unordered_map<stream_id, std::uint32_t> per_stream_;
   std::unordered_map<stream_id, remembered_retention> retentions_;  ///< By application stream.
   std::mt19937_64 random_{std::random_device{}()};
+  open_requests asked_;  ///< Last: calls that end with it give their credits back.
 };
 
 gateway_handle::behavior_type gateway(gateway_handle::stateful_pointer<gateway_state> self,
