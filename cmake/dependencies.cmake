@@ -18,6 +18,19 @@ find_package(fmt REQUIRED)
 # the shared library needs none of them.
 pkg_check_modules(rocksdb REQUIRED IMPORTED_TARGET rocksdb)
 
+# The allocator of our programs (docs/decisions/0007-allocator.md); sanitizers bring their own.
+add_library(recalld_allocator INTERFACE)
+if(NOT RECALLD_SANITIZE)
+  pkg_check_modules(jemalloc IMPORTED_TARGET jemalloc)
+  if(jemalloc_FOUND)
+    # Nothing of ours names it: it must be linked nevertheless.
+    target_link_options(recalld_allocator INTERFACE -Wl,--push-state,--no-as-needed
+                        ${jemalloc_LINK_LIBRARIES} -Wl,--pop-state)
+  else()
+    message(STATUS "jemalloc was not found: programs use the system's allocator and are slower")
+  endif()
+endif()
+
 if(RECALLD_TESTS)
   find_package(rapidcheck REQUIRED)
   find_package(Catch2 REQUIRED)

@@ -13,7 +13,7 @@ packages() {
     echo ca-certificates g++ cmake ninja-build mold ccache make git pkg-config python3 curl openssl
     echo libcaf-dev librocksdb-dev libsqlite3-dev libsqlitecpp-dev libpqxx-dev
     echo nlohmann-json3-dev libsimdjson-dev libexpected-dev libcli11-dev libspdlog-dev libfmt-dev
-    echo libssl-dev libsodium-dev libhowardhinnant-date-dev
+    echo libssl-dev libsodium-dev libhowardhinnant-date-dev libjemalloc-dev
     echo catch2 librapidcheck-dev libbenchmark-dev
     ;;
   develop) echo clang-format clang-tidy ;;
