@@ -61,9 +61,36 @@ void measure(const plan& p, std::size_t sessions, bool command_ids) {
   note(name + ": " + std::to_string(std::lround(median(gathered))) + " facts a commit");
 }
 
+/// One writer alone, an append and a bare commit of the same row in turn.
+void measure_lone_writer(const plan& p) {
+  const std::string name = "append.lone_writer";
+  if (!p.wants("append", name))
+    return;
+  const scratch place(p);
+  server node({.log = place.path() / "server"});
+  create_sessions(node, 1);
+  append_load load(1, true);
+  for (int i = 0; i < 50; ++i)
+    node.ask("session.append", load.next(0));
+  const auto row = row_of(place.path() / "server");
+  bare_sqlite bare(place.path() / "bare", 1);
+  histogram us, bare_us;
+  const stopwatch whole;
+  while (whole.seconds() < (p.quick ? 0.5 : 10)) {
+    const stopwatch watch;
+    node.ask("session.append", load.next(0));
+    us.add(watch.us());
+    bare_us.add(bare.append(row, 1, true, 0).commit_us);
+  }
+  print(name + ".p50", us.quantile(0.50), "us", bare_us.quantile(0.50));
+  print(name + ".p90", us.quantile(0.90), "us", bare_us.quantile(0.90));
+  print(name + ".p99", us.quantile(0.99), "us", bare_us.quantile(0.99));
+}
+
 }  // namespace
 
 void append(const plan& p) {
+  measure_lone_writer(p);
   for (const std::size_t sessions : {1, 8, 64, 256, 1000})
     measure(p, sessions, true);
   for (const std::size_t sessions : {256, 1000})

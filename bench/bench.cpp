@@ -48,6 +48,12 @@ void histogram::add(double us) noexcept {
   ++count_;
 }
 
+void histogram::add(const histogram& other) noexcept {
+  count_ += other.count_;
+  for (std::size_t b = 0; b < buckets_.size(); ++b)
+    buckets_[b] += other.buckets_[b];
+}
+
 double histogram::quantile(double q) const noexcept {
   if (count_ == 0)
     return 0;

@@ -22,8 +22,12 @@ struct plan {
   /// Whether a figure (or a part, by its name alone) is wanted.
   bool wants(std::string_view part, std::string_view figure) const;
 
-  std::size_t rounds() const noexcept { return quick ? 1 : 3; }
-  double round_s() const noexcept { return quick ? 0.3 : 2.0; }
+  /// Server and reference take turns in many short rounds, so that a disk or a neighbour that has
+  /// its moods has them for both.
+  std::size_t rounds() const noexcept { return quick ? 1 : 9; }
+  /// Of what takes its time by itself.
+  std::size_t repetitions() const noexcept { return quick ? 1 : 3; }
+  double round_s() const noexcept { return quick ? 0.3 : 0.5; }
 };
 
 /// A part of the benchmark. Throws `std::exception` when it cannot go on.
@@ -72,6 +76,7 @@ double cpu_us();
 class histogram {
 public:
   void add(double us) noexcept;
+  void add(const histogram& other) noexcept;
   std::uint64_t count() const noexcept { return count_; }
   /// The duration in microseconds below which the share `q` lies; 0 when nothing was counted.
   double quantile(double q) const noexcept;

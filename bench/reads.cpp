@@ -66,7 +66,7 @@ void reads(const plan& p) {
       server node({.log = log});
       auto bare = bare_sqlite::open(log);
       const auto stream = bare.stream_no(id);
-      for (std::size_t round = 0; round < p.rounds(); ++round) {
+      for (std::size_t round = 0; round < p.repetitions(); ++round) {
         hot.push_back(hot_us(node, s, hot_times));
         histogram us;
         for (std::size_t i = 0; i < hot_times; ++i) {

@@ -57,7 +57,7 @@ void replay(const plan& p) {
     return static_cast<double>(facts) / watch.seconds();
   };
   std::vector<double> scanned, folded, rebuilt, bare_scanned, bare_rebuilt;
-  for (std::size_t round = 0; round < p.rounds(); ++round) {
+  for (std::size_t round = 0; round < p.repetitions(); ++round) {
     {
       storage::sqlite_options options;
       options.directory = log;

@@ -6,7 +6,9 @@
 
 #include <caf/all.hpp>
 
+#include <atomic>
 #include <future>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 
@@ -76,38 +78,55 @@ node_figures server::figures() {
 
 namespace {
 
+/// What the clients of one load share.
+struct load {
+  using clock = std::chrono::steady_clock;
+
+  actors::gateway_handle gateway;
+  std::string operation;
+  next_request next;
+  clock::time_point begin, end;
+  std::atomic<bool> stopped{false};  ///< Something failed.
+
+  std::mutex guard;  ///< Of what follows.
+  std::size_t clients = 0;
+  clock::time_point last;
+  load_outcome out;
+  std::string wrong;
+  std::promise<void> done;
+};
+
+/// One of the clients; each has some lanes.
 class client_state {
 public:
   static constexpr const char* name = "client";
-  using clock = std::chrono::steady_clock;
+  using clock = load::clock;
 
-  void start(caf::stateful_actor<client_state>* self, actors::gateway_handle gateway,
-             std::string operation, std::size_t lanes, next_request next, double seconds,
-             std::shared_ptr<std::promise<load_outcome>> done) {
+  void start(caf::stateful_actor<client_state>* self, std::shared_ptr<load> shared,
+             std::size_t first_lane, std::size_t lanes) {
     self_ = self;
-    gateway_ = std::move(gateway);
-    operation_ = std::move(operation);
-    next_ = std::move(next);
-    done_ = std::move(done);
-    begin_ = clock::now();
-    end_ =
-      seconds > 0
-        ? begin_
-            + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds))
-        : clock::time_point::max();
-    for (std::size_t lane = 0; lane < lanes; ++lane)
-      send(lane, begin_);
+    shared_ = std::move(shared);
+    last_ = clock::now();
+    for (auto lane = first_lane; lane < first_lane + lanes; ++lane)
+      send(lane, last_);
     end_if_done();
   }
 
 private:
   void send(std::size_t lane, clock::time_point now) {
-    auto request = next_(lane);
+    std::optional<std::string> request;
+    if (shared_->end == clock::time_point::max()) {
+      const std::lock_guard lock(shared_->guard);  // the lanes share what is left
+      request = shared_->next(lane);
+    } else {
+      request = shared_->next(lane);
+    }
     if (!request)
       return;
     ++in_flight_;
     self_
-      ->request(gateway_, caf::infinite, actors::protocol_version, operation_, std::move(*request))
+      ->request(shared_->gateway, caf::infinite, actors::protocol_version, shared_->operation,
+                std::move(*request))
       .then([this, lane, now](std::uint16_t status,
                               const std::string& answer) { answered(lane, now, status, answer); },
             [this](const caf::error&) { failed("the node is gone"); });
@@ -115,61 +134,79 @@ private:
 
   void answered(std::size_t lane, clock::time_point sent, std::uint16_t status,
                 const std::string& answer) {
-    --in_flight_;
     const auto now = clock::now();
     if (status != 0) {
       failed(answer);
       return;
     }
+    --in_flight_;
     last_ = now;
-    if (now < end_) {
-      ++out_.answered;
-      out_.us.add(std::chrono::duration<double, std::micro>(now - sent).count());
-      if (!ended_)
+    if (now < shared_->end) {
+      ++answered_;
+      us_.add(std::chrono::duration<double, std::micro>(now - sent).count());
+      if (!shared_->stopped)
         send(lane, now);
     }
     end_if_done();
   }
 
-  void end_if_done() {
-    if (in_flight_ > 0 || ended_)
-      return;
-    ended_ = true;
-    const auto end = end_ == clock::time_point::max() ? last_ : end_;
-    out_.seconds = std::chrono::duration<double>(end - begin_).count();
-    done_->set_value(std::move(out_));
-    self_->quit();
+  void failed(const std::string& why) {
+    --in_flight_;
+    if (!shared_->stopped.exchange(true)) {
+      const std::lock_guard lock(shared_->guard);
+      shared_->wrong = why;
+    }
+    end_if_done();
   }
 
-  void failed(const std::string& why) {
-    if (ended_)
+  void end_if_done() {
+    if (in_flight_ > 0)
       return;
-    ended_ = true;
-    done_->set_exception(std::make_exception_ptr(std::runtime_error(operation_ + ": " + why)));
+    const std::lock_guard lock(shared_->guard);
+    shared_->out.answered += answered_;
+    shared_->out.us.add(us_);
+    shared_->last = std::max(shared_->last, last_);
+    if (--shared_->clients == 0)
+      shared_->done.set_value();
     self_->quit();
   }
 
   caf::stateful_actor<client_state>* self_ = nullptr;
-  actors::gateway_handle gateway_;
-  std::string operation_;
-  next_request next_;
-  std::shared_ptr<std::promise<load_outcome>> done_;
-  clock::time_point begin_, end_, last_;
+  std::shared_ptr<load> shared_;
   std::size_t in_flight_ = 0;
-  bool ended_ = false;
-  load_outcome out_;
+  std::uint64_t answered_ = 0;
+  histogram us_;
+  clock::time_point last_;
 };
 
 }  // namespace
 
 load_outcome drive(server& to, const std::string& operation, std::size_t lanes, next_request next,
                    double seconds) {
-  auto done = std::make_shared<std::promise<load_outcome>>();
-  auto outcome = done->get_future();
-  to.system().spawn([=, gateway = to.gateway()](caf::stateful_actor<client_state>* self) {
-    self->state.start(self, gateway, operation, lanes, next, seconds, done);
-  });
-  return outcome.get();
+  // An actor of CAF 0.17 searches its outstanding requests one by one, so a client with a thousand
+  // of them would measure itself.
+  constexpr std::size_t lanes_of_client = 16;
+  auto shared = std::make_shared<load>();
+  shared->gateway = to.gateway();
+  shared->operation = operation;
+  shared->next = std::move(next);
+  shared->clients = (lanes + lanes_of_client - 1) / lanes_of_client;
+  shared->begin = shared->last = load::clock::now();
+  shared->end = seconds > 0 ? shared->begin
+                                + std::chrono::duration_cast<load::clock::duration>(
+                                  std::chrono::duration<double>(seconds))
+                            : load::clock::time_point::max();
+  auto done = shared->done.get_future();
+  for (std::size_t first = 0; first < lanes; first += lanes_of_client)
+    to.system().spawn([=](caf::stateful_actor<client_state>* self) {
+      self->state.start(self, shared, first, std::min(lanes_of_client, lanes - first));
+    });
+  done.get();
+  if (!shared->wrong.empty())
+    throw std::runtime_error(operation + ": " + shared->wrong);
+  const auto end = seconds > 0 ? shared->end : shared->last;
+  shared->out.seconds = std::chrono::duration<double>(end - shared->begin).count();
+  return std::move(shared->out);
 }
 
 }  // namespace recalld::bench

@@ -53,10 +53,11 @@ struct load_outcome {
   double rate() const noexcept { return static_cast<double>(answered) / seconds; }
 };
 
-/// The next request of a lane as JSON; absent: the lane has no more.
+/// The next request of a lane as JSON; absent: the lane has no more. A lane is asked by one thread
+/// at a time; all lanes are, when the load goes on until there is no more.
 using next_request = std::function<std::optional<std::string>(std::size_t lane)>;
 
-/// One client that keeps a request in flight on each of `lanes` lanes, for `seconds` (0: until no
+/// Clients that keep a request in flight on each of `lanes` lanes, for `seconds` (0: until no
 /// lane has more). Returns when everything is answered; throws when something fails.
 load_outcome drive(server& to, const std::string& operation, std::size_t lanes, next_request next,
                    double seconds);

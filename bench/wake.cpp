@@ -50,7 +50,7 @@ void wake(const plan& p) {
     wake_us(node, sessions);
   }
   std::vector<double> from_snapshot, from_log, live, bare_log;
-  for (std::size_t round = 0; round < p.rounds(); ++round) {
+  for (std::size_t round = 0; round < p.repetitions(); ++round) {
     {
       server node({.log = log, .cache = cache});
       from_snapshot.push_back(wake_us(node, sessions));

@@ -65,13 +65,12 @@ std::string append_load::next(std::size_t lane) {
     const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
                        std::chrono::system_clock::now().time_since_epoch())
                        .count();
-    out += uuid_v7(now, {++sent_, lane});
+    out += uuid_v7(now, {l.sent, lane});
     out += '"';
   }
   out += R"(,"entries":[)";
-  out += entries_[l.odd ? 1 : 0];
+  out += entries_[l.sent++ % 2];
   out += "]}";
-  l.odd = !l.odd;
   return out;
 }
 

@@ -31,11 +31,10 @@ public:
 private:
   struct lane_text {
     std::string front;  ///< Up to where the command id goes.
-    bool odd = false;
+    std::uint64_t sent = 0;
   };
   std::vector<lane_text> lanes_;
   bool command_ids_;
-  std::uint64_t sent_ = 0;
   std::string entries_[2];
 };
 
