@@ -4,8 +4,8 @@
 #include "events/codec.hpp"
 #include "projections/projections.hpp"
 
-#include <caf/stateful_actor.hpp>
 #include <caf/event_based_actor.hpp>
+#include <caf/stateful_actor.hpp>
 
 #include <deque>
 
@@ -48,18 +48,18 @@ public:
     decide(std::move(one));
   }
 
-  void show(bool entries, caf::typed_response_promise<reply<stream_view>> promise) {
+  void show(std::size_t newest, caf::typed_response_promise<reply<stream_view>> promise) {
     if (broken_) {
       promise.deliver(reply<stream_view>{fail(*broken_)});
       reload([] {});
       return;
     }
-    if (!entries || tail_loaded_ || tail_after_ == 0) {
-      promise.deliver(reply<stream_view>{seen(entries)});
+    // No more than are wanted: behind a cold cache each of them may lie on a page of its own.
+    const auto limit = std::min(newest, around_->limits.tail_entries);
+    if (limit <= std::max(tail_read_, tail_.size()) || tail_after_ == 0) {
+      promise.deliver(reply<stream_view>{seen(newest > 0)});
       return;
     }
-    // First look at the entries since waking: bring the newest ones in, once.
-    const auto limit = around_->limits.tail_entries;
     self_->request(reader(), caf::infinite, read_tail{seen(false), limit})
       .await(
         [this, promise, limit](reply<std::vector<shared_fact>>& r) mutable {
@@ -73,7 +73,7 @@ public:
           tail_after_ = r.value->size() < limit ? own_past() : r.value->front()->at.version - 1;
           for (auto& f : *r.value)
             remember(std::move(f));
-          tail_loaded_ = true;
+          tail_read_ = limit;
           account();
           promise.deliver(reply<stream_view>{seen(true)});
         },
@@ -167,7 +167,7 @@ private:
             tail_.clear();
             tail_bytes_ = 0;
             tail_after_ = version_;
-            tail_loaded_ = false;
+            tail_read_ = 0;
             account();
           }
           then();
@@ -192,8 +192,9 @@ private:
     }
     const auto& wish = one->wish;
     if (wish.expected && *wish.expected != version_) {
-      error e{errc::conflict, "expected version " + std::to_string(*wish.expected) + ", the stream is at "
-                                + std::to_string(version_),
+      error e{errc::conflict,
+              "expected version " + std::to_string(*wish.expected) + ", the stream is at "
+                + std::to_string(version_),
               "expected_version"};
       e.current_version = version_;
       refuse(std::move(one), std::move(e));
@@ -312,7 +313,8 @@ private:
     own.expected = version_;
     auto first = version_;
     if (!decided.facts.empty())
-      if (auto base = Aggregate::base_of(decided.facts.front(), version_ + 1); base && version_ == 0)
+      if (auto base = Aggregate::base_of(decided.facts.front(), version_ + 1);
+          base && version_ == 0)
         first = base->through;  // A fork begins behind the past it borrows.
     own.expected = first;
     std::vector<std::string> keys;
@@ -348,8 +350,8 @@ private:
     using reason = storage::refusal::reason;
     switch (why.why) {
       case reason::duplicate_command:
-        answer_or_receipt(std::move(one), reply<committed>{fail(
-                                            errc::corrupt, "a receipt was there and is gone")});
+        answer_or_receipt(std::move(one),
+                          reply<committed>{fail(errc::corrupt, "a receipt was there and is gone")});
         return;
       case reason::key_taken:
         if (one->looked_up) {
@@ -429,7 +431,8 @@ private:
 
   void save() {
     if (around_->cache && version_ > 0)
-      around_->cache->put(stream_, {version_, time_, codec::state_schema, codec::encode_state(*state_)});
+      around_->cache->put(stream_,
+                          {version_, time_, codec::state_schema, codec::encode_state(*state_)});
     since_snapshot_ = 0;
   }
 
@@ -451,9 +454,9 @@ private:
             const auto& at = *std::get<std::shared_ptr<const state_type>>(r.value->at);
             submit wish;
             wish.stream = stream_;
-            wish.command = std::make_shared<const any_command>(
-              std::in_place_type<typename Aggregate::command>,
-              Aggregate::trim_command(r.value->through, at));
+            wish.command =
+              std::make_shared<const any_command>(std::in_place_type<typename Aggregate::command>,
+                                                  Aggregate::trim_command(r.value->through, at));
             wish.now = around_->clock();
             if constexpr (requires { state_->retention; })
               wish.policy = state_->retention;
@@ -473,8 +476,8 @@ private:
   std::optional<error> broken_;
   std::deque<shared_fact> tail_;
   std::size_t tail_bytes_ = 0;
-  version_t tail_after_ = 0;  ///< Every entry above this version is in the tail.
-  bool tail_loaded_ = false;  ///< The tail was filled from the log since waking.
+  version_t tail_after_ = 0;   ///< Every entry above this version is in the tail.
+  std::size_t tail_read_ = 0;  ///< So many entries were asked of the log since waking.
   std::size_t since_snapshot_ = 0;
   std::size_t footprint_ = 0;
   std::int64_t bytes_ = 0;
@@ -504,7 +507,7 @@ caf::behavior aggregate_actor(caf::stateful_actor<aggregate_state<Aggregate>>* s
     },
     [self](const view& v) {
       auto promise = self->template make_response_promise<reply<stream_view>>();
-      self->state.show(v.entries, promise);
+      self->state.show(v.newest, promise);
       return promise;
     },
     [self](const foreign_recorded& f) { self->state.absorb(f.facts); },

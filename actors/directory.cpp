@@ -85,8 +85,10 @@ void directory_state::tick() {
   const auto taken = around_->state_bytes.load(std::memory_order_relaxed)
                      + static_cast<std::int64_t>(residents_.size() - leaving_) * resident_bytes;
   auto excess = taken - static_cast<std::int64_t>(around_->limits.memory_bytes);
-  const auto mean = residents_.empty() ? 1 : taken / static_cast<std::int64_t>(residents_.size()) + 1;
-  for (auto place = by_use_.rbegin(); place != by_use_.rend() && leaving_ < leave_at_once; ++place) {
+  const auto mean =
+    residents_.empty() ? 1 : taken / static_cast<std::int64_t>(residents_.size()) + 1;
+  for (auto place = by_use_.rbegin(); place != by_use_.rend() && leaving_ < leave_at_once;
+       ++place) {
     auto it = residents_.find(**place);
     if (it->second.leaving)
       continue;

@@ -99,8 +99,8 @@ result<log_source> log_source::over(storage::log_reader& log, const stream_view&
 result<std::vector<recorded_entry>> log_source::back(version_t before, std::size_t limit) {
   std::vector<recorded_entry> out;
   for (auto it = stretches_.rbegin(); it != stretches_.rend() && out.size() < limit; ++it) {
-    auto facts = log_->lane_back(it->no, lane::entries, std::min(before, it->through + 1),
-                                 limit - out.size());
+    auto facts =
+      log_->lane_back(it->no, lane::entries, std::min(before, it->through + 1), limit - out.size());
     if (!facts)
       return fail(facts.error());
     for (const auto& f : *facts) {

@@ -40,7 +40,8 @@ std::string render_fact(const recorded& r) {
   for (std::size_t i = 0; i < parts.size() && i < std::size(names); ++i)
     stream.str(names[i], parts[i]);
   json::object_writer w;
-  w.num("position", static_cast<std::uint64_t>(r.at.position)).raw("stream", std::move(stream).done());
+  w.num("position", static_cast<std::uint64_t>(r.at.position))
+    .raw("stream", std::move(stream).done());
   w.num("version", static_cast<std::uint64_t>(r.at.version)).str("type", r.type);
   w.str("recorded_at", format_time(r.at.time));
   if (!r.at.command.empty())
@@ -214,7 +215,8 @@ void feed_state::read(const std::string& id, read_log_answer& answer) {
   catch_up(id, w);
 }
 
-caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr around, position_t head) {
+caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr around,
+                   position_t head) {
   self->state.start(self, std::move(around), head);
   auto& s = self->state;
   return {

@@ -65,16 +65,28 @@ result<void> check_type(const field& f, std::string_view raw) {
     return fail_field(std::string(f.name), "must be " + std::string(type_name(f.type)));
   };
   switch (f.type) {
-    case field_type::string: if (k != kind::string) return wrong(); break;
+    case field_type::string:
+      if (k != kind::string)
+        return wrong();
+      break;
     case field_type::integer:
       if (k != kind::number)
         return wrong();
       if (auto n = json::as_integer(raw, f.name); !n)
         return fail(n.error());
       break;
-    case field_type::boolean: if (k != kind::boolean) return wrong(); break;
-    case field_type::object: if (k != kind::object) return wrong(); break;
-    case field_type::array: if (k != kind::array) return wrong(); break;
+    case field_type::boolean:
+      if (k != kind::boolean)
+        return wrong();
+      break;
+    case field_type::object:
+      if (k != kind::object)
+        return wrong();
+      break;
+    case field_type::array:
+      if (k != kind::array)
+        return wrong();
+      break;
     case field_type::any: break;
   }
   return {};
@@ -112,7 +124,8 @@ result<void> check_members(const operation& op, const std::vector<json::member>&
   for (const auto& f : op.request)
     if (f.required
         && std::none_of(members.begin(), members.end(), [&](auto& m) { return m.name == f.name; }))
-      return fail_field(std::string(f.name), "is missing; it must be " + std::string(type_name(f.type)));
+      return fail_field(std::string(f.name),
+                        "is missing; it must be " + std::string(type_name(f.type)));
   return {};
 }
 
@@ -208,10 +221,14 @@ std::optional<bool> call::boolean(std::string_view name) const {
 /// A call of this gateway. It gives its credits back when the last continuation is gone.
 class live_call final : public call {
 public:
-  live_call(gateway_state& gateway, const operation& op, text request, std::vector<json::member> members,
-            gateway_state::promise_type promise)
-    : gateway_(gateway), op_(op), request_(std::move(request)), members_(std::move(members)),
-      promise_(std::move(promise)), now_(gateway.around_->clock()) {
+  live_call(gateway_state& gateway, const operation& op, text request,
+            std::vector<json::member> members, gateway_state::promise_type promise)
+    : gateway_(gateway),
+      op_(op),
+      request_(std::move(request)),
+      members_(std::move(members)),
+      promise_(std::move(promise)),
+      now_(gateway.around_->clock()) {
     gateway_.around_->requests.fetch_add(1);
     gateway_.bytes_ += request_.size();
   }
@@ -260,7 +277,8 @@ public:
   void submit(stream_id stream, any_command command, retention policy,
               std::function<void(result<committed>)> then) override {
     const auto hash = command_id_.empty() ? 0 : hash_of(op_.name, members_);
-    send(std::move(stream), std::move(command), policy, command_id_, hash, expected_, std::move(then));
+    send(std::move(stream), std::move(command), policy, command_id_, hash, expected_,
+         std::move(then));
   }
 
   void submit_as(stream_id stream, std::string command_id, any_command command, retention policy,
@@ -269,29 +287,29 @@ public:
          std::move(then));
   }
 
-  void view(stream_id stream, bool entries, std::function<void(result<stream_view>)> then) override {
-    ask<stream_view>(gateway_.around_->directory, actors::view{std::move(stream), entries},
+  void view(stream_id stream, std::size_t newest,
+            std::function<void(result<stream_view>)> then) override {
+    ask<stream_view>(gateway_.around_->directory, actors::view{std::move(stream), newest},
                      std::move(then));
   }
 
   void view_at(stream_id stream, version_t version,
                std::function<void(result<stream_view>)> then) override {
     const auto& reader = gateway_.around_->reader_for(stream);
-    ask<woken>(reader, wake{stream, version},
-               [stream, then = std::move(then)](result<woken> r) {
-                 if (!r) {
-                   then(fail_with(r.error()));
-                   return;
-                 }
-                 stream_view v;
-                 v.stream = stream;
-                 v.stream_no = r->stream_no;
-                 v.version = r->version;
-                 v.time = r->time;
-                 v.state = std::move(r->state);
-                 v.tail_after = v.version;
-                 then(std::move(v));
-               });
+    ask<woken>(reader, wake{stream, version}, [stream, then = std::move(then)](result<woken> r) {
+      if (!r) {
+        then(fail_with(r.error()));
+        return;
+      }
+      stream_view v;
+      v.stream = stream;
+      v.stream_no = r->stream_no;
+      v.version = r->version;
+      v.time = r->time;
+      v.state = std::move(r->state);
+      v.tail_after = v.version;
+      then(std::move(v));
+    });
   }
 
   void cut(session::window window, stream_view view,
@@ -317,7 +335,8 @@ public:
     const auto& reader = gateway_.around_->reader_for(view.stream);
     view.tail.clear();
     ask<std::vector<shared_fact>>(
-      reader, read_keys{std::move(view), std::move(prefix), std::move(after), limit}, std::move(then));
+      reader, read_keys{std::move(view), std::move(prefix), std::move(after), limit},
+      std::move(then));
   }
 
   void rows(projections::row_query query,
@@ -334,13 +353,13 @@ public:
       then(known->second.value);
       return;
     }
-    view(stream, false, on<stream_view>([this, stream, then = std::move(then)](stream_view v) {
-      const auto& state = *std::get<std::shared_ptr<const scope::state>>(v.state);
-      if (gateway_.retentions_.size() > 10'000)
-        gateway_.retentions_.clear();
-      gateway_.retentions_[stream] = {state.retention, now_};
-      then(state.retention);
-    }));
+    view(stream, 0, on<stream_view>([this, stream, then = std::move(then)](stream_view v) {
+           const auto& state = *std::get<std::shared_ptr<const scope::state>>(v.state);
+           if (gateway_.retentions_.size() > 10'000)
+             gateway_.retentions_.clear();
+           gateway_.retentions_[stream] = {state.retention, now_};
+           then(state.retention);
+         }));
   }
 
   void rebuild(std::vector<const projections::table*> tables,
@@ -396,8 +415,8 @@ private:
   template <class Answer, class Message>
   void ask(const caf::actor& whom, Message message, std::function<void(result<Answer>)> then) {
     gateway_.asked_.ask<Answer>(whom, std::move(message),
-                                [keep = shared_from_this(), then = std::move(then)](
-                                  result<Answer> r) { then(std::move(r)); });
+                                [keep = shared_from_this(),
+                                 then = std::move(then)](result<Answer> r) { then(std::move(r)); });
   }
 
   void send(stream_id stream, any_command command, retention policy, std::string command_id,
@@ -405,7 +424,10 @@ private:
             std::function<void(result<committed>)> then) {
     if (!gateway_.admit_to(stream)) {
       gateway_.around_->overloaded.fetch_add(1, std::memory_order_relaxed);
-      then(fail_with({errc::overloaded, "too many commands in progress on " + to_string(stream), {}, 0,
+      then(fail_with({errc::overloaded,
+                      "too many commands in progress on " + to_string(stream),
+                      {},
+                      0,
                       retry_soon_ms}));
       return;
     }
@@ -458,9 +480,11 @@ result<void> gateway_state::admit(std::size_t bytes) {
                             + " bytes, this one has " + std::to_string(bytes));
   if (around_->ending)
     return fail({errc::unavailable, "the node is ending", {}, 0, 1000});
-  if (around_->requests >= around_->limits.requests_max || bytes_ + bytes > around_->limits.requests_bytes_max) {
+  if (around_->requests >= around_->limits.requests_max
+      || bytes_ + bytes > around_->limits.requests_bytes_max) {
     around_->overloaded.fetch_add(1, std::memory_order_relaxed);
-    return fail({errc::overloaded, "too many requests in progress on this node", {}, 0, retry_soon_ms});
+    return fail(
+      {errc::overloaded, "too many requests in progress on this node", {}, 0, retry_soon_ms});
   }
   return {};
 }
@@ -504,7 +528,8 @@ result<std::shared_ptr<live_call>> gateway_state::open(std::uint16_t protocol,
     return fail(members.error());
   if (auto ok = check_members(*it->second, *members); !ok)
     return fail(ok.error());
-  return std::make_shared<live_call>(*this, *it->second, std::move(whole), std::move(*members), promise);
+  return std::make_shared<live_call>(*this, *it->second, std::move(whole), std::move(*members),
+                                     promise);
 }
 
 void gateway_state::run(std::uint16_t protocol, const std::string& operation, std::string request,
@@ -595,8 +620,8 @@ result<start_watch> parse_watch(const std::string& request, const storage::log_i
 
 }  // namespace
 
-void gateway_state::watch(std::uint16_t protocol, const std::string& request, const caf::actor& sink,
-                          promise_type promise) {
+void gateway_state::watch(std::uint16_t protocol, const std::string& request,
+                          const caf::actor& sink, promise_type promise) {
   auto refuse = [promise](const error& e) mutable {
     promise.deliver(static_cast<std::uint16_t>(e.code), render(e));
   };
@@ -623,7 +648,8 @@ void gateway_state::watch(std::uint16_t protocol, const std::string& request, co
 }
 
 gateway_handle::behavior_type gateway(gateway_handle::stateful_pointer<gateway_state> self,
-                                      surroundings_ptr around, std::span<const operation> operations) {
+                                      surroundings_ptr around,
+                                      std::span<const operation> operations) {
   self->set_exception_handler([around](std::exception_ptr& raised) -> caf::error {
     try {
       std::rethrow_exception(raised);

@@ -49,8 +49,9 @@ public:
   /// operation's real one.
   virtual void submit_as(stream_id stream, std::string command_id, any_command command,
                          retention policy, std::function<void(result<committed>)> then) = 0;
-  /// The stream's present state, with its newest entries when `entries` is set.
-  virtual void view(stream_id stream, bool entries, std::function<void(result<stream_view>)> then) = 0;
+  /// The stream's present state, with up to `newest` of its newest entries in `tail`.
+  virtual void view(stream_id stream, std::size_t newest,
+                    std::function<void(result<stream_view>)> then) = 0;
   /// The stream's state as of a version (history before its base is `not_found`).
   virtual void view_at(stream_id stream, version_t version,
                        std::function<void(result<stream_view>)> then) = 0;

@@ -22,9 +22,9 @@ inline constexpr std::uint16_t protocol_version = 1;
 ///   all but `credit` optional; the answer is `{"watch":id,"cursor":…}`. From then on `sink` gets `(watch id, batch)` messages, a batch being
 ///   `{"cursor":…,"facts":[…]}`, each costing one credit.
 /// - `(watch id, n)`: n more credits. 0 ends the watch.
-using gateway_handle
-  = caf::typed_actor<caf::replies_to<std::uint16_t, std::string, std::string>::with<std::uint16_t, std::string>,
-                     caf::replies_to<std::uint16_t, std::string, caf::actor>::with<std::uint16_t, std::string>,
-                     caf::reacts_to<std::string, std::uint32_t>>;
+using gateway_handle = caf::typed_actor<
+  caf::replies_to<std::uint16_t, std::string, std::string>::with<std::uint16_t, std::string>,
+  caf::replies_to<std::uint16_t, std::string, caf::actor>::with<std::uint16_t, std::string>,
+  caf::reacts_to<std::string, std::uint32_t>>;
 
 }  // namespace recalld::actors

@@ -94,13 +94,9 @@ bool is_loopback(std::string_view address) {
 
 node::node(std::unique_ptr<parts> p) : parts_(std::move(p)) {}
 
-node::~node() {
-  stop();
-}
+node::~node() { stop(); }
 
-const gateway_handle& node::gateway() const {
-  return parts_->gateway;
-}
+const gateway_handle& node::gateway() const { return parts_->gateway; }
 
 result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_options options) {
   auto p = std::make_unique<parts>(system);
@@ -124,7 +120,8 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   if (!outdated->empty())
     if (auto rebuilt = rebuild_now(*p->store, *outdated); !rebuilt)
       return fail(rebuilt.error());
-  auto cache = storage::snapshot_cache::open(options.cache_directory, around.log, options.cache_bytes);
+  auto cache =
+    storage::snapshot_cache::open(options.cache_directory, around.log, options.cache_bytes);
   if (!cache)
     return fail(cache.error());
   around.cache = std::move(*cache);
@@ -165,7 +162,8 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
 result<std::uint16_t> node::publish(const std::string& address, std::uint16_t port, bool tls) {
   auto& system = parts_->system;
   if (!tls && !is_loopback(address))
-    return fail_field("address", "without TLS the node listens on loopback addresses only, not on " + address);
+    return fail_field("address",
+                      "without TLS the node listens on loopback addresses only, not on " + address);
   if (tls ? !system.has_openssl_manager() : !system.has_middleman())
     return fail(errc::invalid, "the actor system was started without its network module");
   auto bound = tls ? caf::openssl::publish(parts_->gateway, port, address.c_str(), true)
@@ -185,7 +183,9 @@ void node::stop() {
   auto& around = *p.around;
   caf::scoped_actor self{p.system};
   const auto unpublish = [&](const caf::io::middleman_actor& by, std::uint16_t port) {
-    self->request(by, 5s, caf::unpublish_atom::value, caf::actor_cast<caf::actor_addr>(p.gateway), port)
+    self
+      ->request(by, 5s, caf::unpublish_atom::value, caf::actor_cast<caf::actor_addr>(p.gateway),
+                port)
       .receive([] {}, [](const caf::error&) {});  // A port that is closed already is closed.
   };
   for (auto port : p.plain_ports)

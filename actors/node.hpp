@@ -23,27 +23,28 @@ namespace recalld::actors {
 
 /// How much a node takes on. What does not fit is refused with `overloaded`, never queued.
 struct limits {
-  std::size_t requests_max = 16'384;            ///< Requests in progress on the node.
-  std::size_t requests_per_stream_max = 512;    ///< Commands in progress on one stream.
-  std::size_t request_bytes_max = 1 << 20;      ///< Size of one request.
-  std::size_t requests_bytes_max = 256 << 20;   ///< Requests in progress, all together.
-  std::size_t memory_bytes = 512 << 20;         ///< Live streams' states; beyond it the idlest leave.
-  std::uint32_t idle_s = 300;                   ///< A stream nobody used for so long leaves memory.
-  std::size_t tail_entries = 64;                ///< Newest entries a live session keeps in memory.
+  std::size_t requests_max = 16'384;           ///< Requests in progress on the node.
+  std::size_t requests_per_stream_max = 512;   ///< Commands in progress on one stream.
+  std::size_t request_bytes_max = 1 << 20;     ///< Size of one request.
+  std::size_t requests_bytes_max = 256 << 20;  ///< Requests in progress, all together.
+  std::size_t memory_bytes = 512 << 20;  ///< Live streams' states; beyond it the idlest leave.
+  std::uint32_t idle_s = 300;            ///< A stream nobody used for so long leaves memory.
+  std::size_t tail_entries = 64;         ///< Newest entries a live session keeps in memory.
   std::size_t tail_bytes = 128 << 10;
-  std::size_t batch_facts = 4'096;              ///< Facts in one commit.
+  std::size_t batch_facts = 4'096;  ///< Facts in one commit.
   std::size_t batch_bytes = 8 << 20;
-  std::uint32_t slow_commit_us = 1'500;         ///< After a longer commit the next one waits a little for more.
+  std::uint32_t slow_commit_us =
+    1'500;  ///< A longer wait for the disk lets the next commit wait a little, too.
   std::uint32_t watchers_max = 16'384;
-  std::uint32_t receipts_days = 7;              ///< Command ids of forgotten facts are kept so long.
+  std::uint32_t receipts_days = 7;  ///< Command ids of forgotten facts are kept so long.
 };
 
 struct node_options {
-  std::unique_ptr<storage::store> store;        ///< Opened; the node is its only writer.
-  std::filesystem::path cache_directory;        ///< Empty: no hot cache.
+  std::unique_ptr<storage::store> store;  ///< Opened; the node is its only writer.
+  std::filesystem::path cache_directory;  ///< Empty: no hot cache.
   std::size_t cache_bytes = 64 << 20;
   actors::limits limits{};
-  std::span<const operation> operations;        ///< Usually `api::catalogue()`.
+  std::span<const operation> operations;  ///< Usually `api::catalogue()`.
   std::size_t readers = 2;
   std::string name = "node";
   /// Microseconds since 1970; tests inject their own.

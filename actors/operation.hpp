@@ -29,9 +29,9 @@ struct operation {
   std::string_view name;     ///< e.g. `session.append`.
   std::string_view summary;  ///< One sentence.
   right needs = right::read;
-  std::string_view method;   ///< HTTP method.
-  std::string_view path;     ///< HTTP path with `{field}` parts.
-  bool tool = false;         ///< Shown as an MCP tool.
+  std::string_view method;  ///< HTTP method.
+  std::string_view path;    ///< HTTP path with `{field}` parts.
+  bool tool = false;        ///< Shown as an MCP tool.
   std::span<const field> request;
   std::span<const field> answer;
   void (*handle)(std::shared_ptr<call>);

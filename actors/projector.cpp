@@ -21,8 +21,8 @@ void projector_state::start(caf::stateful_actor<projector_state>* self, surround
 
 void projector_state::begin(const rebuild_tables& wish, promise_type promise) {
   if (work_) {
-    promise.deliver(reply<rebuilt>{
-      fail({errc::overloaded, "another rebuild is at work", {}, 0, 1000})});
+    promise.deliver(
+      reply<rebuilt>{fail({errc::overloaded, "another rebuild is at work", {}, 0, 1000})});
     return;
   }
   promise_ = std::move(promise);

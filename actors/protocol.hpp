@@ -65,9 +65,9 @@ using shared_fact = std::shared_ptr<const recorded>;
 struct committed {
   version_t first_version = 0;  ///< 0 = no facts.
   version_t version = 0;
-  position_t position = 0;      ///< 0 = no facts.
+  position_t position = 0;  ///< 0 = no facts.
   time_us_t time = 0;
-  bool duplicate = false;       ///< Answered with the receipt of an earlier execution.
+  bool duplicate = false;  ///< Answered with the receipt of an earlier execution.
   /// Facts of the command's own stream, as recorded. Blanked ones of an old duplicate are left out.
   std::vector<shared_fact> facts;
   /// Versions of facts that existed before under keys of this command (entry ids seen again).
@@ -75,11 +75,13 @@ struct committed {
 };
 
 /// The state of one stream, shared and immutable.
-using any_state = std::variant<std::shared_ptr<const session::state>, std::shared_ptr<const scope::state>>;
+using any_state =
+  std::variant<std::shared_ptr<const session::state>, std::shared_ptr<const scope::state>>;
 
 struct view {
   stream_id stream;
-  bool entries = false;  ///< The newest entries are wanted too: `tail` is filled.
+  std::size_t newest =
+    0;  ///< So many of the newest entries are wanted too, in `tail`, if there is room.
 };
 
 struct stream_view {
@@ -154,7 +156,7 @@ struct find_receipt {
   std::string command_id;
 };
 struct found_receipt {
-  projections::row row;          ///< Empty: there is none.
+  projections::row row;  ///< Empty: there is none.
   std::vector<shared_fact> facts;
 };
 /// Versions by key, in the stream itself and in those it borrows from.
@@ -229,7 +231,7 @@ struct start_watch {
   watch_filter filter;
   std::string after;  ///< A cursor; empty: only what comes from now on.
   std::uint32_t credit = 0;
-  caf::actor sink;    ///< Gets `(watch id, batch)`, see `gateway_protocol.hpp`.
+  caf::actor sink;  ///< Gets `(watch id, batch)`, see `gateway_protocol.hpp`.
 };
 struct watch_started {
   std::string id;

@@ -147,9 +147,7 @@ result<woken> reader_state::load_any(aggregate_list<As...>, const wake& wish) {
   return out;
 }
 
-result<woken> reader_state::wake_stream(const wake& wish) {
-  return load_any(aggregates{}, wish);
-}
+result<woken> reader_state::wake_stream(const wake& wish) { return load_any(aggregates{}, wish); }
 
 result<found_receipt> reader_state::receipt(const find_receipt& wish) {
   namespace receipts = projections::receipts;
@@ -170,9 +168,11 @@ result<found_receipt> reader_state::receipt(const find_receipt& wish) {
   if (rows->empty())
     return out;
   out.row = std::move(rows->front());
-  const auto first = static_cast<version_t>(std::get<std::int64_t>(out.row[receipts::first_version]));
+  const auto first =
+    static_cast<version_t>(std::get<std::int64_t>(out.row[receipts::first_version]));
   const auto last = static_cast<version_t>(std::get<std::int64_t>(out.row[receipts::last_version]));
-  auto facts = log_->stream_forth(at->stream_no, first - 1, static_cast<std::size_t>(last - first + 1));
+  auto facts =
+    log_->stream_forth(at->stream_no, first - 1, static_cast<std::size_t>(last - first + 1));
   if (!facts)
     return fail(facts.error());
   for (auto& f : *facts)
@@ -217,7 +217,8 @@ result<session::page> reader_state::window(const cut_window& wish) {
 }
 
 result<std::vector<shared_fact>> reader_state::tail(const read_tail& wish) {
-  auto facts = log_->lane_back(wish.view.stream_no, lane::entries, wish.view.version + 1, wish.limit);
+  auto facts =
+    log_->lane_back(wish.view.stream_no, lane::entries, wish.view.version + 1, wish.limit);
   if (!facts)
     return fail(facts.error());
   std::reverse(facts->begin(), facts->end());

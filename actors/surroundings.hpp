@@ -36,8 +36,8 @@ struct surroundings {
     return readers[std::hash<stream_id>{}(stream) % readers.size()];
   }
 
-  std::atomic<bool> ending{false};           ///< No request is admitted any more.
-  std::atomic<std::uint64_t> requests{0};    ///< In progress.
+  std::atomic<bool> ending{false};         ///< No request is admitted any more.
+  std::atomic<std::uint64_t> requests{0};  ///< In progress.
 
   // -- figures --
 
@@ -50,7 +50,8 @@ struct surroundings {
   std::atomic<std::uint64_t> refused{0};
   std::atomic<std::uint64_t> overloaded{0};
   std::atomic<std::uint64_t> watchers{0};
-  std::atomic<std::int64_t> commit_us{0};    ///< Duration of the last commit.
+  std::atomic<std::int64_t> commit_us{0};  ///< Duration of the last commit.
+  std::atomic<std::int64_t> disk_us{0};    ///< What of it the journal was not running but waiting.
 };
 
 using surroundings_ptr = std::shared_ptr<surroundings>;

@@ -57,10 +57,10 @@ void timers_state::expire_sessions() {
         for (const auto& row : *r.value) {
           const auto word = [&](sessions::column c) { return std::get<std::string>(row[c]); };
           submit wish;
-          wish.stream = session_stream(word(sessions::tenant), word(sessions::app), word(sessions::user),
-                                       word(sessions::session));
-          wish.command = std::make_shared<const any_command>(
-            std::in_place_type<session::command>, session::expire{});
+          wish.stream = session_stream(word(sessions::tenant), word(sessions::app),
+                                       word(sessions::user), word(sessions::session));
+          wish.command = std::make_shared<const any_command>(std::in_place_type<session::command>,
+                                                             session::expire{});
           wish.now = around_->clock();
           // From nobody: an answer would come back here as a message that nobody expects.
           caf::anon_send(around_->directory, std::move(wish));

@@ -96,7 +96,7 @@ void list(call_ptr call) {
   const auto type = in.word("type");
   if (refused(call, in))
     return;
-  view_session(call, key, false, [=](const session_view& seen) {
+  view_session(call, key, 0, [=](const session_view& seen) {
     json::object_writer out;
     out.num("version", seen.stream.version).raw("contexts", items_json(*seen.state, type));
     call->answer(std::move(out).done());

@@ -96,7 +96,7 @@ void list_state(call_ptr call) {
   const auto stream = read_stream<Kind>(in, call->tenant());
   if (refused(call, in))
     return;
-  call->view(stream, false, call->on<actors::stream_view>([=](const actors::stream_view& view) {
+  call->view(stream, 0, call->on<actors::stream_view>([=](const actors::stream_view& view) {
     const auto& state = scope_of(view);
     json::object_writer out;
     out.num("version", view.version);
@@ -117,7 +117,7 @@ void get_state(call_ptr call) {
     in.refuse(key.error());
   if (refused(call, in))
     return;
-  call->view(stream, false, call->on<actors::stream_view>([=](const actors::stream_view& view) {
+  call->view(stream, 0, call->on<actors::stream_view>([=](const actors::stream_view& view) {
     const auto& values = scope_of(view).values;
     const auto found = values.find(*key);
     if (found == values.end()) {
@@ -143,7 +143,7 @@ void get_retention(call_ptr call) {
   const auto stream = read_stream<scope_kind::app>(in, call->tenant());
   if (refused(call, in))
     return;
-  call->view(stream, false, call->on<actors::stream_view>([=](const actors::stream_view& view) {
+  call->view(stream, 0, call->on<actors::stream_view>([=](const actors::stream_view& view) {
     const auto& kept = scope_of(view).retention;
     json::object_writer out;
     out.num("version", view.version)

@@ -143,7 +143,7 @@ void complete_outcomes(const call_ptr& call, const session_key& key,
     then();
     return;
   }
-  call->view(key.stream(), false, [=](result<actors::stream_view> view) {
+  call->view(key.stream(), 0, [=](result<actors::stream_view> view) {
     if (!view) {
       call->fail(std::move(view.error()));
       return;
@@ -303,7 +303,7 @@ void fork(call_ptr call) {
   if (refused(call, in))
     return;
   const auto refuse = [=](const error& why) { refuse_fork(call, key, wanted, why); };
-  call->view(key.stream(), false, call->on<actors::stream_view>([=](actors::stream_view view) {
+  call->view(key.stream(), 0, call->on<actors::stream_view>([=](actors::stream_view view) {
     auto state = readable(view, call->now());
     if (!state) {
       refuse(state.error());

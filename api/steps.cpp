@@ -19,9 +19,9 @@ void submit_to_session(const call_ptr& call, const session_key& key, session::co
   });
 }
 
-void view_session(const call_ptr& call, const session_key& key, bool entries,
+void view_session(const call_ptr& call, const session_key& key, std::size_t newest,
                   std::function<void(session_view)> then) {
-  call->view(key.stream(), entries, call->on<actors::stream_view>([=](actors::stream_view view) {
+  call->view(key.stream(), newest, call->on<actors::stream_view>([=](actors::stream_view view) {
     auto state = readable(view, call->now());
     if (state)
       then({std::move(view), std::move(*state)});

@@ -33,8 +33,9 @@ struct session_view {
   std::shared_ptr<const session::state> state;
 };
 
-/// The session as it is now; `not_found` and `expired` answer the call.
-void view_session(const call_ptr& call, const session_key& key, bool entries,
+/// The session as it is now, with up to `newest` of its newest entries at hand; `not_found` and
+/// `expired` answer the call.
+void view_session(const call_ptr& call, const session_key& key, std::size_t newest,
                   std::function<void(session_view)> then);
 
 /// Chooses an id for a new session: `wanted`, or a fresh one. With a command id the choice is

@@ -108,7 +108,7 @@ void list(call_ptr call) {
   const auto after = read_place(in, name, prefix);
   if (refused(call, in))
     return;
-  view_session(call, key, false, [=](const session_view& seen) {
+  view_session(call, key, 0, [=](const session_view& seen) {
     const auto version = seen.stream.version;
     const auto answer = [=](const std::vector<shared_fact>& found) {
       array_writer items;

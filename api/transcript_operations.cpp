@@ -107,7 +107,9 @@ void read_transcript(const call_ptr& call, std::function<void(transcript_ptr)> t
   read->wanted = read_window(in, call->what().name, read->key);
   if (refused(call, in))
     return;
-  view_session(call, read->key, true, [=](session_view seen) {
+  // One more than the window, which tells whether there is one before it.
+  const auto newest = read->wanted.window.last.value_or(session::window_entries_max) + 1;
+  view_session(call, read->key, newest, [=](session_view seen) {
     read->seen = std::move(seen);
     call->cut(read->wanted.window, read->seen.stream,
               call->on<session::page>([=](session::page page) {
@@ -136,8 +138,8 @@ void get(call_ptr call) {
       return;
     }
     const auto& key = read->key;
-    call->view(key.of_app(), false, call->on<actors::stream_view>([=](actors::stream_view app) {
-      call->view(read->key.of_user(), false,
+    call->view(key.of_app(), 0, call->on<actors::stream_view>([=](actors::stream_view app) {
+      call->view(read->key.of_user(), 0,
                  call->on<actors::stream_view>([=](const actors::stream_view& user) {
                    answer_session(call, *read,
                                   merged_state(*read->seen.state, scope_of(app), scope_of(user)));

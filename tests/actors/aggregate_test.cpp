@@ -155,7 +155,7 @@ TEST_CASE("an aggregate that was overtaken reads on and decides again", "[aggreg
   const auto next = on.ask<committed>(directory, scope_submit("a", "g", "3"));
   CHECK(next.value->version == 3);
   const auto view =
-    on.ask<seen>(directory, actors::view{app_stream("default", "a"), false}).value.value();
+    on.ask<seen>(directory, actors::view{app_stream("default", "a"), 0}).value.value();
   const auto& values = std::get<std::shared_ptr<const scope::state>>(view.state)->values;
   CHECK(values == recalld::json::raw_map{{"f", "2"}, {"g", "3"}, {"k", "1"}});
 }
@@ -176,7 +176,7 @@ TEST_CASE("an aggregate that is told of facts with a hole reads the log", "[aggr
   tell(second);
   tell(third);
   on.run();
-  const auto view = on.ask<seen>(directory, actors::view{stream, false}).value.value();
+  const auto view = on.ask<seen>(directory, actors::view{stream, 0}).value.value();
   CHECK(view.version == 3);
   CHECK(std::get<std::shared_ptr<const scope::state>>(view.state)->values.size() == 3);
 }
@@ -200,7 +200,7 @@ TEST_CASE("a view that was handed out never changes", "[aggregate]") {
   REQUIRE(on.call("session.create", with(session_of("s"), {{"state", {{"k", 1}}}})).ok());
   REQUIRE(on.call("session.append", append_of("s", {entry_of("e1")})).ok());
   const auto ask = [&] {
-    return on.ask<seen>(on.around->directory, actors::view{stream, true}).value.value();
+    return on.ask<seen>(on.around->directory, actors::view{stream, 64}).value.value();
   };
   const auto old = ask();
   const auto& state = *std::get<std::shared_ptr<const session::state>>(old.state);

@@ -13,7 +13,7 @@ using seen = actors::reply<actors::stream_view>;
 constexpr auto idle = std::chrono::seconds(301);
 
 void touch(stage& on, std::string app) {
-  on.ask<seen>(on.around->directory, actors::view{app_stream("default", std::move(app)), false});
+  on.ask<seen>(on.around->directory, actors::view{app_stream("default", std::move(app)), 0});
 }
 
 }  // namespace
@@ -30,7 +30,7 @@ TEST_CASE("a command that meets its stream leaving is executed once, by the next
   for (int i = 1; i <= 3; ++i)
     writes.push_back(on.post<committed>(
       directory, scope_submit("a", "k", std::to_string(i), "c" + std::to_string(i), 1)));
-  auto read = on.post<seen>(directory, actors::view{app_stream("default", "a"), false});
+  auto read = on.post<seen>(directory, actors::view{app_stream("default", "a"), 0});
   on.run();
   CHECK(on.around->passivated == 1);
   for (std::size_t i = 0; i < writes.size(); ++i) {

@@ -48,10 +48,10 @@ TEST_CASE("a batch ends at its cap, and the rest follows at once", "[journal]") 
     CHECK(one->answer->value.has_value());
 }
 
-TEST_CASE("after a slow commit the next one waits a little for company", "[journal]") {
+TEST_CASE("after a slow disk the next commit waits a little for company", "[journal]") {
   stage on(storage::open_model());
   on.around->limits.slow_commit_us = 1'000;
-  on.around->commit_us = 40'000;
+  on.around->disk_us = 40'000;
   auto first = post_appends(on, 1);
   on.run();
   CHECK(first[0]->open());
