@@ -18,9 +18,8 @@ void with_aggregate(aggregate_list<As...>, const any_fact& fact, F&& f) {
 
 std::optional<base_mark> base_of(const any_fact& fact, version_t version) {
   std::optional<base_mark> out;
-  with_aggregate(aggregates{}, fact, [&]<class A>(const typename A::fact& own) {
-    out = A::base_of(own, version);
-  });
+  with_aggregate(aggregates{}, fact,
+                 [&]<class A>(const typename A::fact& own) { out = A::base_of(own, version); });
   return out;
 }
 
@@ -29,8 +28,7 @@ version_t initial_version(const any_fact& first) {
   return mark ? mark->through : 0;
 }
 
-void project_base(const envelope& at, const any_fact& fact,
-                  std::vector<projections::change>& out) {
+void project_base(const envelope& at, const any_fact& fact, std::vector<projections::change>& out) {
   with_aggregate(aggregates{}, fact, [&]<class A>(const typename A::fact& own) {
     const auto state = A::carried_state(own);
     if constexpr (requires { projections::project_state(at, state, out); })

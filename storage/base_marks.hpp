@@ -17,7 +17,6 @@ std::optional<base_mark> base_of(const any_fact& fact, version_t version);
 version_t initial_version(const any_fact& first);
 
 /// Appends the rows that the state inside a base fact amounts to.
-void project_base(const envelope& at, const any_fact& fact,
-                  std::vector<projections::change>& out);
+void project_base(const envelope& at, const any_fact& fact, std::vector<projections::change>& out);
 
 }  // namespace recalld::storage

@@ -116,10 +116,10 @@ public:
       return fail(*dead_);
     return inner_.begin_shadow(tables);
   }
-  result<void> apply_to_shadow(std::span<const projections::change> changes) override {
+  result<void> apply_to_shadow(std::vector<projections::change> changes) override {
     if (dead_)
       return fail(*dead_);
-    return inner_.apply_to_shadow(changes);
+    return inner_.apply_to_shadow(std::move(changes));
   }
   result<void> swap_shadow() override {
     if (dead_)

@@ -111,7 +111,7 @@ public:
     return {};
   }
 
-  result<void> apply_to_shadow(std::span<const projections::change> changes) override {
+  result<void> apply_to_shadow(std::vector<projections::change> changes) override {
     const std::unique_lock held(disk_->lock);
     if (!begun_)
       return fail(errc::invalid, "no shadow was begun");
@@ -196,8 +196,8 @@ private:
     auto& target = planned_stream(p, in);
     auto& s = target.stream;
     if (in.expected && *in.expected != s.at.head) {
-      p.outcome.refused = refusal{refusal::reason::wrong_version, part,
-                                  target.fresh ? 0 : s.at.head, {}, {}};
+      p.outcome.refused =
+        refusal{refusal::reason::wrong_version, part, target.fresh ? 0 : s.at.head, {}, {}};
       return;
     }
     s.time = target.fresh ? unit.time : std::max(s.time, unit.time);
@@ -233,8 +233,8 @@ private:
               std::max(s.borrows[source->at.stream_no], range.through);
       }
       if (key_taken(p, target, fact)) {
-        p.outcome.refused = refusal{refusal::reason::key_taken, part, done.first_version - 1, {},
-                                    fact.key};
+        p.outcome.refused =
+          refusal{refusal::reason::key_taken, part, done.first_version - 1, {}, fact.key};
         return;
       }
       projections::project(fact.at, in.facts[i], p.changes);
@@ -266,7 +266,9 @@ private:
         unit.command, static_cast<std::int64_t>(p.streams.front().stream.at.stream_no)};
       if (const auto* receipt = log().rows.find(projections::receipts::spec, key))
         p.outcome.refused = refusal{refusal::reason::duplicate_command,
-                                    p.outcome.refused ? p.outcome.refused->part : 0, 0, *receipt,
+                                    p.outcome.refused ? p.outcome.refused->part : 0,
+                                    0,
+                                    *receipt,
                                     {}};
     }
     if (p.outcome.refused)
@@ -306,8 +308,8 @@ private:
       auto& place = log().facts[at->second - 1];
       auto& fact = *place;
       const bool may_blank = !fact.blanked && at->first > borrowed;
-      const bool may_merge = (fact.blanked || may_blank)
-                             && (fact.at.command.empty() || fact.at.time < receipts_before);
+      const bool may_merge =
+        (fact.blanked || may_blank) && (fact.at.command.empty() || fact.at.time < receipts_before);
       if (!may_blank && !may_merge) {
         ++at;
         continue;
@@ -329,9 +331,9 @@ private:
         continue;
       }
       if (!fact.at.command.empty())
-        log().rows.apply(projections::erase{
-          &projections::receipts::spec,
-          {fact.at.command, static_cast<std::int64_t>(fact.at.stream_no)}});
+        log().rows.apply(
+          projections::erase{&projections::receipts::spec,
+                             {fact.at.command, static_cast<std::int64_t>(fact.at.stream_no)}});
       place.reset();
       at = s.all.erase(at);
       ++out.merged;
@@ -532,8 +534,7 @@ private:
 
 class model_store final : public store {
 public:
-  explicit model_store(std::shared_ptr<model_disk> disk)
-    : disk_(std::move(disk)), writer_(disk_) {}
+  explicit model_store(std::shared_ptr<model_disk> disk) : disk_(std::move(disk)), writer_(disk_) {}
 
   log_writer& writer() override { return writer_; }
   result<std::unique_ptr<log_reader>> open_reader() override {

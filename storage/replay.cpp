@@ -53,8 +53,8 @@ result<void> replayer::start(replay_target& target) {
 
 result<void> replayer::check_order(const recorded& r, stream& s) const {
   // Below the base, ranges may have swallowed facts; above it nothing is ever missing.
-  const bool follows = r.at.version == s.last + 1
-                       || (r.at.version > s.last && r.at.version <= s.base + 1);
+  const bool follows =
+    r.at.version == s.last + 1 || (r.at.version > s.last && r.at.version <= s.base + 1);
   if (!follows)
     return fail(errc::corrupt, "position " + std::to_string(r.at.position) + ": stream "
                                  + std::to_string(r.at.stream_no) + " has version "
@@ -153,9 +153,7 @@ void rebuild::shadow::base(const envelope& at, const any_fact& fact) {
 void rebuild::shadow::fact(const recorded& r, const any_fact& fact) {
   projections::project(r.at, fact, changes);
 }
-void rebuild::shadow::blanked(const recorded& r) {
-  projections::project_blanked(r.at, changes);
-}
+void rebuild::shadow::blanked(const recorded& r) { projections::project_blanked(r.at, changes); }
 
 rebuild::rebuild(log_writer& writer, log_reader& reader, std::vector<const table*> tables,
                  shard_t shard)
@@ -163,9 +161,7 @@ rebuild::rebuild(log_writer& writer, log_reader& reader, std::vector<const table
 
 result<bool> rebuild::step(std::size_t facts) {
   auto apply = [&]() -> result<void> {
-    auto done = writer_->apply_to_shadow(shadow_.changes);
-    shadow_.changes.clear();
-    return done;
+    return writer_->apply_to_shadow(std::exchange(shadow_.changes, {}));
   };
   if (!begun_) {
     if (auto begun = writer_->begin_shadow(tables_); !begun)
@@ -190,7 +186,7 @@ result<bool> rebuild::step(std::size_t facts) {
 result<void> rebuild::run() {
   replayer_.read_ahead();
   for (;;) {
-    auto more = step(512);
+    auto more = step(2048);
     if (!more)
       return fail(more.error());
     if (!*more)
@@ -222,8 +218,11 @@ result<void> compare_rows(const row_set& expected, log_reader& reader, std::size
                        std::string wanted, std::string found) {
       ++count.different;
       if (report.differences.size() < differences_max)
-        report.differences.push_back({std::string(t->name), {key.begin(), key.end()},
-                                      std::string(column), std::move(wanted), std::move(found)});
+        report.differences.push_back({std::string(t->name),
+                                      {key.begin(), key.end()},
+                                      std::string(column),
+                                      std::move(wanted),
+                                      std::move(found)});
     };
     std::uint64_t matched = 0;
     projections::row_query query{.table = t, .limit = rows_page};

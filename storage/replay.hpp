@@ -14,10 +14,10 @@
 namespace recalld::storage {
 
 struct replay_progress {
-  position_t through = 0;      ///< Everything up to here was delivered.
-  position_t head = 0;         ///< Where the log ended when it was last looked at.
-  std::uint64_t facts = 0;     ///< Delivered whole.
-  std::uint64_t blanked = 0;   ///< Delivered blanked, or skipped as part of a range.
+  position_t through = 0;     ///< Everything up to here was delivered.
+  position_t head = 0;        ///< Where the log ended when it was last looked at.
+  std::uint64_t facts = 0;    ///< Delivered whole.
+  std::uint64_t blanked = 0;  ///< Delivered blanked, or skipped as part of a range.
 };
 
 /// Takes what a replay delivers. References are valid during the call.
@@ -153,8 +153,8 @@ struct verify_report {
     std::uint64_t different = 0;  ///< Cells that differ, and rows that only one side has.
   };
   std::vector<table_count> tables;
-  std::uint64_t different = 0;               ///< Sum over the tables.
-  std::vector<row_difference> differences;   ///< The first of them.
+  std::uint64_t different = 0;              ///< Sum over the tables.
+  std::vector<row_difference> differences;  ///< The first of them.
 
   bool good() const noexcept { return different == 0; }
 };

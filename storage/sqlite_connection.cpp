@@ -47,21 +47,16 @@ error to_error(const failure& f) {
     return *f.typed;
   switch (f.code & 0xff) {
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-      return {errc::corrupt, "the log's database is damaged: " + f.message};
-    case SQLITE_FULL:
-      return {errc::unavailable, "no room left on the log's disk: " + f.message};
+    case SQLITE_NOTADB: return {errc::corrupt, "the log's database is damaged: " + f.message};
+    case SQLITE_FULL: return {errc::unavailable, "no room left on the log's disk: " + f.message};
     case SQLITE_READONLY:
     case SQLITE_PERM:
-    case SQLITE_AUTH:
-      return {errc::unavailable, "the log cannot be written: " + f.message};
+    case SQLITE_AUTH: return {errc::unavailable, "the log cannot be written: " + f.message};
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return {errc::unavailable, "the log is locked by another process: " + f.message};
-    case SQLITE_CANTOPEN:
-      return {errc::unavailable, "the log cannot be opened: " + f.message};
-    default:
-      return {errc::unavailable, "the log cannot be reached: " + f.message};
+    case SQLITE_CANTOPEN: return {errc::unavailable, "the log cannot be opened: " + f.message};
+    default: return {errc::unavailable, "the log cannot be reached: " + f.message};
   }
 }
 
@@ -127,8 +122,6 @@ void transaction::commit() {
   refuse(errc::outcome_unknown, "the commit may or may not be on disk: " + f.message);
 }
 
-std::string sql_name(std::string_view name) {
-  return '"' + std::string(name) + '"';
-}
+std::string sql_name(std::string_view name) { return '"' + std::string(name) + '"'; }
 
 }  // namespace recalld::storage::sqlite

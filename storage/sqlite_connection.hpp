@@ -2,8 +2,8 @@
 
 #include "events/result.hpp"
 
-#include <SQLiteCpp/Database.h>
 #include <sqlite3.h>
+#include <SQLiteCpp/Database.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -20,7 +20,7 @@ namespace recalld::storage::sqlite {
 /// What SQLite answered. Thrown inside this folder, never over its border: public calls turn it
 /// into an `error` with `to_error`.
 struct failure {
-  int code = 0;         ///< Extended result code; 0 = `typed` says it all.
+  int code = 0;  ///< Extended result code; 0 = `typed` says it all.
   std::string message;
   std::optional<error> typed{};
 };

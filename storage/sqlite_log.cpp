@@ -20,12 +20,12 @@ std::string_view read_fact(const statement& s, const stream_id& stream, recorded
   out.at.command_facts = static_cast<std::uint32_t>(s.int_at(10));
   out.blanked = stored_lane < 0;
   const auto payload = s.view_at(12);
-  const auto sum = row_sum({out.at.position, out.at.stream_no, out.at.version, stored_lane, out.type,
-                            out.schema, out.at.time, out.key, out.at.command, out.at.body_hash,
-                            out.at.command_facts, payload});
+  const auto sum = row_sum({out.at.position, out.at.stream_no, out.at.version, stored_lane,
+                            out.type, out.schema, out.at.time, out.key, out.at.command,
+                            out.at.body_hash, out.at.command_facts, payload});
   if (sum != static_cast<std::uint32_t>(s.int_at(11)))
-    refuse(errc::corrupt, "the fact at position " + std::to_string(out.at.position)
-                            + " is not what was written");
+    refuse(errc::corrupt,
+           "the fact at position " + std::to_string(out.at.position) + " is not what was written");
   return payload;
 }
 
@@ -40,8 +40,7 @@ stream_finder::stream_finder(const connection& db)
   : by_id_(db.prepare("SELECT no, base, base_fact, merged, merged_time FROM streams WHERE id = ?")),
     by_no_(db.prepare("SELECT id, sum FROM streams WHERE no = ?")),
     last_(db.prepare("SELECT version, time FROM log WHERE stream = ? AND lane = ? "
-                     "ORDER BY version DESC LIMIT 1")) {
-}
+                     "ORDER BY version DESC LIMIT 1")) {}
 
 std::optional<stream_row> stream_finder::find(const stream_id& id) {
   by_id_.blob(1, id.bytes());

@@ -16,9 +16,7 @@ inline constexpr const char* log_columns =
   "sum, payload";
 
 /// `lane` of a fact that was blanked.
-constexpr int blanked_lane(lane l) noexcept {
-  return -1 - static_cast<int>(l);
-}
+constexpr int blanked_lane(lane l) noexcept { return -1 - static_cast<int>(l); }
 constexpr lane lane_of(int stored) noexcept {
   return static_cast<lane>(stored < 0 ? -1 - stored : stored);
 }

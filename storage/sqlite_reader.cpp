@@ -86,35 +86,34 @@ reader::reader(connection db)
     rows_(db_),
     begin_(db_.prepare("BEGIN")),
     end_(db_.prepare("COMMIT")),
-    lane_back_(db_.prepare(
-      select("stream = ? AND lane = ? AND version < ? ORDER BY version DESC LIMIT ?"))),
+    lane_back_(
+      db_.prepare(select("stream = ? AND lane = ? AND version < ? ORDER BY version DESC LIMIT ?"))),
     lane_forth_(
       db_.prepare(select("stream = ? AND lane = ? AND version > ? ORDER BY version LIMIT ?"))),
     entry_by_key_(db_.prepare(select("stream = ? AND key = ? AND lane = 1"))),
     other_by_key_(db_.prepare(select("stream = ? AND key = ? AND lane <> 1"))),
-    prefix_(db_.prepare(
-      select("stream = ? AND key > ? AND key < ? AND lane <> 1 ORDER BY key LIMIT ?"))),
+    prefix_(
+      db_.prepare(select("stream = ? AND key > ? AND key < ? AND lane <> 1 ORDER BY key LIMIT ?"))),
     since_(db_.prepare("SELECT version, time FROM log WHERE stream = ? AND lane = ? "
                        "AND version >= ? ORDER BY version LIMIT 1")),
     // Two queries, for SQLite looks into an index only for a minimum or a maximum that is alone.
-    ends_(db_.prepare(
-      "SELECT (SELECT min(version) FROM log WHERE stream = ?1 AND lane = ?2), "
-      "(SELECT max(version) FROM log WHERE stream = ?1 AND lane = ?2)")),
+    ends_(db_.prepare("SELECT (SELECT min(version) FROM log WHERE stream = ?1 AND lane = ?2), "
+                      "(SELECT max(version) FROM log WHERE stream = ?1 AND lane = ?2)")),
     head_(db_.prepare("SELECT head FROM shards WHERE shard = ?")),
     scan_(db_.prepare(select("position > ? ORDER BY position LIMIT ?"))),
     blank_at_(db_.prepare("SELECT first, last FROM blanks WHERE first <= ? "
                           "ORDER BY first DESC LIMIT 1")),
-    based_(db_.prepare("SELECT no, id, sum FROM streams WHERE no > ? AND base > 0 ORDER BY no LIMIT ?")),
-    table_version_(db_.prepare("SELECT version FROM table_versions WHERE name = ?")) {
-}
+    based_(
+      db_.prepare("SELECT no, id, sum FROM streams WHERE no > ? AND base > 0 ORDER BY no LIMIT ?")),
+    table_version_(db_.prepare("SELECT version FROM table_versions WHERE name = ?")) {}
 
 const stream_id& reader::name_of(stream_no_t no) {
   if (auto known = names_.find(no); known != names_.end())
     return known->second;
   auto id = streams_.id_of(no);
   if (!id)
-    refuse(errc::corrupt, "a fact belongs to stream " + std::to_string(no)
-                            + ", which the log does not know");
+    refuse(errc::corrupt,
+           "a fact belongs to stream " + std::to_string(no) + ", which the log does not know");
   if (names_.size() >= names_max)
     names_.clear();
   return names_.emplace(no, std::move(*id)).first->second;
@@ -300,8 +299,8 @@ result<log_page> reader::scan(shard_t shard, position_t after, std::size_t limit
     while (scan_.step()) {
       const auto position = scan_.uint_at(0);
       if (position != out.through + 1 && (!skip_blank() || position != out.through + 1))
-        return fail(errc::corrupt, "the log has a gap behind position "
-                                     + std::to_string(out.through));
+        return fail(errc::corrupt,
+                    "the log has a gap behind position " + std::to_string(out.through));
       auto& fact = out.facts.emplace_back();
       const auto payload = read_fact(scan_, name_of(scan_.uint_at(1)), fact);
       places.emplace_back(payloads.size(), payload.size());
@@ -316,8 +315,7 @@ result<log_page> reader::scan(shard_t shard, position_t after, std::size_t limit
     }
     const text whole(std::move(payloads));
     for (std::size_t i = 0; i < places.size(); ++i)
-      out.facts[i].payload =
-        whole.slice(whole.view().substr(places[i].first, places[i].second));
+      out.facts[i].payload = whole.slice(whole.view().substr(places[i].first, places[i].second));
     return out;
   });
 }

@@ -50,8 +50,8 @@ private:
   row_finder rows_;
   std::unordered_map<stream_no_t, stream_id> names_;
   bool frozen_ = false;
-  statement begin_, end_, lane_back_, lane_forth_, entry_by_key_, other_by_key_, prefix_,
-    since_, ends_, head_, scan_, blank_at_, based_, table_version_;
+  statement begin_, end_, lane_back_, lane_forth_, entry_by_key_, other_by_key_, prefix_, since_,
+    ends_, head_, scan_, blank_at_, based_, table_version_;
 };
 
 }  // namespace recalld::storage::sqlite

@@ -106,6 +106,7 @@ bool row_writer::put_new(const table& t, const row& r) {
   auto* rows = rows_of(t);
   if (rows == nullptr)
     return true;
+  flush_fresh(*rows);
   if (auto found = rows->gathered.find(key_of(t, r)); found != rows->gathered.end()) {
     if (found->second.what == pending::kind::whole)
       return false;
@@ -129,12 +130,25 @@ void row_writer::erase_now(table_rows& t, std::span<const value> key) {
   s.run();
 }
 
+void row_writer::flush_fresh(table_rows& t) {
+  std::stable_sort(t.fresh.begin(), t.fresh.end(), [&](const row& a, const row& b) {
+    return row_less{}(key_of(*t.spec, a), key_of(*t.spec, b));
+  });
+  for (const auto& r : t.fresh) {
+    bind_all(t.upsert, r);
+    t.upsert.run();
+  }
+  gathered_ -= t.fresh.size();
+  t.fresh.clear();
+}
+
 void row_writer::add(projections::change&& c) {
   using kind = pending::kind;
   auto whole = [&](const table& t, row&& r) {
     auto* rows = rows_of(t);
     if (rows == nullptr)
       return;
+    flush_fresh(*rows);
     const auto key = key_of(t, r);
     auto at = rows->gathered.lower_bound(key);
     if (at == rows->gathered.end() || row_less{}(key, at->first)) {
@@ -147,11 +161,18 @@ void row_writer::add(projections::change&& c) {
   if (auto* put = std::get_if<projections::put>(&c)) {
     whole(*put->table, std::move(put->row));
   } else if (auto* fresh = std::get_if<projections::put_new>(&c)) {
+    auto* rows = rows_of(*fresh->table);
+    if (rows != nullptr && rows->gathered.empty()) {
+      rows->fresh.push_back(std::move(fresh->row));
+      ++gathered_;
+      return;
+    }
     whole(*fresh->table, std::move(fresh->row));
   } else if (auto* set = std::get_if<projections::set>(&c)) {
     auto* rows = rows_of(*set->table);
     if (rows == nullptr)
       return;
+    flush_fresh(*rows);
     auto at = rows->gathered.lower_bound(set->key);
     if (at == rows->gathered.end() || row_less{}(set->key, at->first)) {
       at = rows->gathered.emplace_hint(at, std::move(set->key), pending{});
@@ -170,6 +191,7 @@ void row_writer::add(projections::change&& c) {
     auto* rows = rows_of(*erase->table);
     if (rows == nullptr)
       return;
+    flush_fresh(*rows);
     if (erase->key.size() == erase->table->key_columns) {
       auto [at, added] = rows->gathered.try_emplace(std::move(erase->key));
       gathered_ += added ? 1 : 0;
@@ -205,9 +227,7 @@ void row_writer::write(table_rows& t, std::span<const value> key, pending& p) {
       bind_all(t.upsert, p.row);
       t.upsert.run();
       return;
-    case pending::kind::gone:
-      erase_now(t, key);
-      return;
+    case pending::kind::gone: erase_now(t, key); return;
     case pending::kind::cells:
       if (p.mask == 0)
         return;
@@ -226,6 +246,7 @@ std::optional<row> row_writer::find(const table& t, std::span<const value> key) 
   auto* rows = rows_of(t);
   if (rows == nullptr)
     return {};
+  flush_fresh(*rows);
   if (auto found = rows->gathered.find(key); found != rows->gathered.end()) {
     write(*rows, found->first, found->second);
     rows->gathered.erase(found);
@@ -240,6 +261,7 @@ std::optional<row> row_writer::find(const table& t, std::span<const value> key) 
 
 void row_writer::flush() {
   for (auto& t : tables_) {
+    flush_fresh(t);
     for (auto& [key, p] : t.gathered)
       write(t, key, p);
     t.gathered.clear();
@@ -248,8 +270,10 @@ void row_writer::flush() {
 }
 
 void row_writer::forget() noexcept {
-  for (auto& t : tables_)
+  for (auto& t : tables_) {
     t.gathered.clear();
+    t.fresh.clear();
+  }
   gathered_ = 0;
 }
 

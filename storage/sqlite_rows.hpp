@@ -49,21 +49,23 @@ private:
   struct pending {
     enum class kind : std::uint8_t { whole, cells, gone };
     kind what = kind::whole;
-    projections::row row;  ///< whole: every column; cells: as many columns, see `mask`.
+    projections::row row;    ///< whole: every column; cells: as many columns, see `mask`.
     std::uint64_t mask = 0;  ///< cells: bit n = column n is written.
   };
   struct table_rows {
     const projections::table* spec = nullptr;
     statement upsert, insert_new, select;
-    std::vector<statement> erase;              ///< By number of key columns.
+    std::vector<statement> erase;               ///< By number of key columns.
     std::map<std::uint64_t, statement> update;  ///< By mask.
     std::map<projections::row, pending, row_less> gathered;
+    std::vector<projections::row> fresh;  ///< Rows of `put_new` while nothing else is gathered.
   };
 
   table_rows* rows_of(const projections::table& t) noexcept;
   void erase_now(table_rows& t, std::span<const projections::value> key);
   statement& update_of(table_rows& t, std::uint64_t mask);
   void write(table_rows& t, std::span<const projections::value> key, pending& p);
+  void flush_fresh(table_rows& t);
 
   const connection* db_;
   std::string prefix_;

@@ -36,8 +36,8 @@ result<void> writer::begin_shadow(std::span<const projections::table* const> tab
     for (const auto* t : projections::tables())
       db_.exec("DROP TABLE IF EXISTS " + sql_name(shadow_prefix + std::string(t->name)));
     for (const auto* t : tables)
-      db_.exec(create_table_sql(*t, shadow_prefix + std::string(t->name),
-                                "_r" + std::to_string(number)));
+      db_.exec(
+        create_table_sql(*t, shadow_prefix + std::string(t->name), "_r" + std::to_string(number)));
     change.commit();
     shadow_.emplace(db_, shadow_prefix);
     for (const auto* t : tables)
@@ -47,7 +47,7 @@ result<void> writer::begin_shadow(std::span<const projections::table* const> tab
   });
 }
 
-result<void> writer::apply_to_shadow(std::span<const projections::change> changes) {
+result<void> writer::apply_to_shadow(std::vector<projections::change> changes) {
   return writing([&]() -> result<void> {
     if (!shadow_)
       return fail(errc::invalid, "no shadow was begun");
@@ -55,9 +55,9 @@ result<void> writer::apply_to_shadow(std::span<const projections::change> change
       return std::visit([&](const auto& one) { return shadow_->knows(*one.table); }, c);
     };
     transaction change(db_);
-    for (const auto& c : changes)
+    for (auto& c : changes)
       if (knows(c))
-        shadow_->add(projections::change(c));
+        shadow_->add(std::move(c));
     if (shadow_->gathered() >= gathered_max)
       shadow_->flush();
     change.commit();

@@ -33,8 +33,7 @@ public:
       if (why == EWOULDBLOCK)
         sqlite::refuse(errc::unavailable, "the log in " + file.parent_path().string()
                                             + " is in use by process " + holder);
-      sqlite::refuse(errc::unavailable,
-                     "cannot lock " + file.string() + ": " + std::strerror(why));
+      sqlite::refuse(errc::unavailable, "cannot lock " + file.string() + ": " + std::strerror(why));
     }
     const auto pid = std::to_string(::getpid()) + "\n";
     if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, pid.data(), pid.size(), 0) < 0) {
@@ -70,15 +69,13 @@ public:
                                            std::span<const append_unit>) override {
     return refuse();
   }
-  result<sweep_report> sweep(shard_t, epoch_t, time_us_t, std::size_t) override {
-    return refuse();
-  }
+  result<sweep_report> sweep(shard_t, epoch_t, time_us_t, std::size_t) override { return refuse(); }
   result<void> checkpoint() override { return refuse(); }
   result<std::vector<const projections::table*>> outdated_tables() override { return refuse(); }
   result<void> begin_shadow(std::span<const projections::table* const>) override {
     return refuse();
   }
-  result<void> apply_to_shadow(std::span<const projections::change>) override { return refuse(); }
+  result<void> apply_to_shadow(std::vector<projections::change>) override { return refuse(); }
   result<void> swap_shadow() override { return refuse(); }
 
 private:
@@ -95,7 +92,8 @@ public:
     if (options_.read_only) {
       if (!fs::exists(file_))
         sqlite::refuse(errc::not_found, "there is no log in " + options_.directory.string());
-      writer_ = std::make_unique<refusing_writer>(sqlite::reader::open(file_, options_)->identity());
+      writer_ =
+        std::make_unique<refusing_writer>(sqlite::reader::open(file_, options_)->identity());
       return;
     }
     std::error_code ec;
@@ -123,9 +121,9 @@ private:
   /// The log must end where its shard says; anything else means that bytes were lost.
   static void check_head(const sqlite::connection& db) {
     const auto head = db.number("SELECT head FROM shards WHERE shard = 0");
-    const auto last =
-      std::max(db.number("SELECT coalesce(max(position), 0) FROM log"),
-               db.number("SELECT coalesce((SELECT last FROM blanks ORDER BY first DESC LIMIT 1), 0)"));
+    const auto last = std::max(
+      db.number("SELECT coalesce(max(position), 0) FROM log"),
+      db.number("SELECT coalesce((SELECT last FROM blanks ORDER BY first DESC LIMIT 1), 0)"));
     if (head != last)
       sqlite::refuse(errc::corrupt, "the log ends at position " + std::to_string(last)
                                       + " instead of " + std::to_string(head));
@@ -140,9 +138,8 @@ private:
 }  // namespace
 
 result<std::unique_ptr<store>> open_sqlite(const sqlite_options& options) {
-  return sqlite::guarded([&]() -> result<std::unique_ptr<store>> {
-    return std::make_unique<sqlite_store>(options);
-  });
+  return sqlite::guarded(
+    [&]() -> result<std::unique_ptr<store>> { return std::make_unique<sqlite_store>(options); });
 }
 
 }  // namespace recalld::storage

@@ -84,7 +84,8 @@ std::size_t writer::sweep_some(shard_t shard, epoch_t epoch, time_us_t receipts_
   locked_head(shard, epoch);
   std::vector<stream_no_t> streams;
   // Debts that are due at once have 0 there, whatever the age of receipts.
-  debts_.integer(1, std::max<time_us_t>(receipts_before, 1)).integer(2, static_cast<std::uint64_t>(budget) + 1);
+  debts_.integer(1, std::max<time_us_t>(receipts_before, 1))
+    .integer(2, static_cast<std::uint64_t>(budget) + 1);
   while (debts_.step())
     streams.push_back(debts_.uint_at(0));
   std::size_t used = 0;
@@ -136,8 +137,18 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
         merge(f);
         continue;
       }
-      const auto sum = row_sum({f.position, stream, f.version, stored, f.type, f.schema, f.time, {},
-                                f.command, f.body_hash, f.command_facts, {}});
+      const auto sum = row_sum({f.position,
+                                stream,
+                                f.version,
+                                stored,
+                                f.type,
+                                f.schema,
+                                f.time,
+                                {},
+                                f.command,
+                                f.body_hash,
+                                f.command_facts,
+                                {}});
       blank_.integer(1, stored).integer(2, sum).integer(3, f.position).run();
     }
   }

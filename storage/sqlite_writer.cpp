@@ -58,8 +58,8 @@ struct writer::unit_work {
     projections::row row;
   };
   std::vector<receipt> receipts;  ///< Written by `put_new`.
-  position_t head = 0;        ///< Before the unit.
-  position_t next = 0;        ///< Position of the next fact.
+  position_t head = 0;            ///< Before the unit.
+  position_t next = 0;            ///< Position of the next fact.
   stream_no_t next_stream = 0;
 
   void clear() {
@@ -89,8 +89,9 @@ writer::writer(connection db, const sqlite_options& options)
     insert_fact_(db_.prepare(std::string("INSERT INTO log(") + log_columns
                              + ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING")),
     insert_stream_(db_.prepare("INSERT INTO streams(no, shard, id, sum) VALUES(?, 0, ?, ?)")),
-    fact_by_key_(db_.prepare("SELECT 1 FROM log WHERE stream = ?1 AND key = ?2 AND lane = 1 UNION ALL "
-                             "SELECT 1 FROM log WHERE stream = ?1 AND key = ?2 AND lane <> 1")),
+    fact_by_key_(
+      db_.prepare("SELECT 1 FROM log WHERE stream = ?1 AND key = ?2 AND lane = 1 UNION ALL "
+                  "SELECT 1 FROM log WHERE stream = ?1 AND key = ?2 AND lane <> 1")),
     unappend_(db_.prepare("DELETE FROM log WHERE position > ?")),
     set_base_(db_.prepare("UPDATE streams SET base = ?, base_fact = ? WHERE no = ?")),
     borrows_of_(db_.prepare("SELECT source FROM borrows WHERE stream = ?")),
@@ -135,9 +136,7 @@ writer::writer(connection db, const sqlite_options& options)
     db_.exec("PRAGMA max_page_count=" + std::to_string(options_.pages_max));
 }
 
-writer::~writer() {
-  sqlite3_wal_hook(db_.handle(), nullptr, nullptr);
-}
+writer::~writer() { sqlite3_wal_hook(db_.handle(), nullptr, nullptr); }
 
 position_t writer::locked_head(shard_t shard, epoch_t epoch) {
   shard_.integer(1, static_cast<std::uint64_t>(shard));
@@ -146,8 +145,7 @@ position_t writer::locked_head(shard_t shard, epoch_t epoch) {
     refuse(errc::invalid, "no such shard: " + std::to_string(shard));
   if (shard_.uint_at(0) != epoch)
     refuse(errc::fenced, "shard " + std::to_string(shard) + " is written under epoch "
-                           + std::to_string(shard_.uint_at(0)) + ", not "
-                           + std::to_string(epoch));
+                           + std::to_string(shard_.uint_at(0)) + ", not " + std::to_string(epoch));
   return shard_.uint_at(1);
 }
 
@@ -249,8 +247,7 @@ writer::touched& writer::touch(unit_work& w, const stream_id& id, const any_fact
   return t;
 }
 
-void writer::plan_part(unit_work& w, const append_unit& unit, std::size_t part,
-                       unit_outcome& out) {
+void writer::plan_part(unit_work& w, const append_unit& unit, std::size_t part, unit_outcome& out) {
   const auto& in = unit.parts[part];
   auto& t = touch(w, in.stream, in.facts.empty() ? nullptr : &in.facts.front());
   auto& at = t.row.at;
@@ -422,10 +419,7 @@ void writer::set_base(stream_no_t stream, const base_mark& mark, version_t fact)
     const auto* known = heads_.find(range.stream);
     const auto found = known != nullptr ? std::optional(*known) : streams_.find(range.stream);
     if (found)
-      borrow_.integer(1, stream)
-        .integer(2, found->at.stream_no)
-        .integer(3, range.through)
-        .run();
+      borrow_.integer(1, stream).integer(2, found->at.stream_no).integer(3, range.through).run();
   }
 }
 

@@ -47,7 +47,7 @@ public:
   result<void> checkpoint() override;
   result<std::vector<const projections::table*>> outdated_tables() override;
   result<void> begin_shadow(std::span<const projections::table* const> tables) override;
-  result<void> apply_to_shadow(std::span<const projections::change> changes) override;
+  result<void> apply_to_shadow(std::vector<projections::change> changes) override;
   result<void> swap_shadow() override;
 
 private:
@@ -106,13 +106,13 @@ private:
   std::vector<const projections::table*> shadow_tables_;
   std::optional<error> spoiled_;
   std::optional<error> deferred_;  ///< A failure behind a commit that was good.
-  int wal_pages_ = 0;    ///< In the write-ahead log.
-  int wal_written_ = 0;  ///< Of these, those that a checkpoint has put into their place.
+  int wal_pages_ = 0;              ///< In the write-ahead log.
+  int wal_written_ = 0;            ///< Of these, those that a checkpoint has put into their place.
 
-  statement shard_, set_head_, take_, insert_fact_, insert_stream_, fact_by_key_,
-    unappend_, set_base_, borrows_of_, unborrow_, borrow_, borrowers_, owe_, debts_, settle_,
-    postpone_, sweepable_, blank_, forget_, merged_, blank_before_, blank_after_, unblank_, widen_,
-    new_blank_, base_of_stream_;
+  statement shard_, set_head_, take_, insert_fact_, insert_stream_, fact_by_key_, unappend_,
+    set_base_, borrows_of_, unborrow_, borrow_, borrowers_, owe_, debts_, settle_, postpone_,
+    sweepable_, blank_, forget_, merged_, blank_before_, blank_after_, unblank_, widen_, new_blank_,
+    base_of_stream_;
 };
 
 }  // namespace recalld::storage::sqlite

@@ -44,9 +44,9 @@ struct stream_append {
 /// first part's stream.
 struct append_unit {
   std::vector<stream_append> parts;
-  std::string command;          ///< Empty: the caller gave none, no receipt is kept.
+  std::string command;  ///< Empty: the caller gave none, no receipt is kept.
   std::uint64_t body_hash = 0;
-  time_us_t time = 0;           ///< Raised to the time of the stream's last fact if it lies before.
+  time_us_t time = 0;  ///< Raised to the time of the stream's last fact if it lies before.
 };
 
 /// One committed part.
@@ -54,7 +54,7 @@ struct committed_part {
   stream_no_t stream_no = 0;
   version_t first_version = 0;  ///< Version of the part's first fact.
   version_t last_version = 0;
-  position_t position = 0;      ///< Position of its last fact; they are contiguous.
+  position_t position = 0;  ///< Position of its last fact; they are contiguous.
   time_us_t time = 0;
 };
 
@@ -128,7 +128,7 @@ public:
   /// log is forgotten (`sweep` finds nothing to do), so that a rebuild may take its time.
   virtual result<void> begin_shadow(std::span<const projections::table* const> tables) = 0;
   /// Applies changes to the shadows; changes of other tables are ignored.
-  virtual result<void> apply_to_shadow(std::span<const projections::change> changes) = 0;
+  virtual result<void> apply_to_shadow(std::vector<projections::change> changes) = 0;
   /// Puts the shadows in place of the live tables and records the tables' versions, atomically.
   virtual result<void> swap_shadow() = 0;
 };
@@ -187,7 +187,8 @@ public:
   /// Facts outside of the entries lane whose key begins with `prefix` and lies behind `after`
   /// (empty: from the start), in key order (bytes).
   virtual result<std::vector<recorded>> by_key_prefix(stream_no_t stream, std::string_view prefix,
-                                                      std::string_view after, std::size_t limit) = 0;
+                                                      std::string_view after,
+                                                      std::size_t limit) = 0;
   /// The smallest version in a lane whose time is >= `t`; 0 = none. Logarithmic.
   virtual result<version_t> first_since(stream_no_t stream, lane l, time_us_t t) = 0;
 

@@ -114,8 +114,8 @@ private:
     result<void> begin_shadow(std::span<const projections::table* const> tables) override {
       return inner().begin_shadow(tables);
     }
-    result<void> apply_to_shadow(std::span<const projections::change> changes) override {
-      return inner().apply_to_shadow(changes);
+    result<void> apply_to_shadow(std::vector<projections::change> changes) override {
+      return inner().apply_to_shadow(std::move(changes));
     }
     result<void> swap_shadow() override { return inner().swap_shadow(); }
 

@@ -380,11 +380,13 @@ void world::run() {
 /// No more harm: everything that waits must come to its end now.
 void world::finish() {
   const auto broken = options_.bug == planted::lost_request;
-  if (!broken) {
+  const auto calm_down = [&] {
     crash();
     calm_ = true;
     open_node();
-  }
+  };
+  if (!broken)
+    calm_down();
   for (int round = 0; round < 60; ++round) {
     node_->run();
     collect(true);
@@ -405,6 +407,8 @@ void world::finish() {
     throw law_broken(4, heard_);
   if (!node_->fatal.empty())
     throw law_broken(4, "the node cannot go on: " + node_->fatal.front());
+  if (broken)
+    calm_down();
 }
 
 // -- the laws --
