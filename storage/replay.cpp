@@ -4,6 +4,11 @@
 #include "storage/base_marks.hpp"
 
 #include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <mutex>
+#include <thread>
 
 namespace recalld::storage {
 
@@ -17,6 +22,82 @@ constexpr std::size_t rows_page = 1000;
 }  // namespace
 
 // -- replayer --
+
+/// Pages that a thread of its own has read, in order, as many as fit.
+class replayer::pages_ahead {
+public:
+  /// Reads (`after`, `head`], about `facts` facts a page.
+  pages_ahead(log_reader& log, shard_t shard, position_t after, position_t head, std::size_t facts)
+    : through_(after), reading_([=, this, &log] { read(log, shard, after, head, facts); }) {}
+
+  ~pages_ahead() {
+    {
+      const std::lock_guard lock(guard_);
+      left_ = true;
+    }
+    changed_.notify_all();
+    reading_.join();
+  }
+
+  /// The next page; waits for it. An empty one at the end.
+  result<log_page> next() {
+    std::unique_lock lock(guard_);
+    changed_.wait(lock, [this] { return ended_ || !pages_.empty(); });
+    if (pages_.empty())
+      return log_page{.through = through_};
+    auto page = std::move(pages_.front());
+    pages_.pop_front();
+    bytes_ -= bytes_of(page);
+    if (page)
+      through_ = page->through;
+    changed_.notify_all();
+    return page;
+  }
+
+private:
+  static constexpr std::size_t bytes_max = 48 << 20;
+
+  static std::size_t bytes_of(const result<log_page>& page) noexcept {
+    if (!page)
+      return 0;
+    std::size_t bytes = page->facts.size() * sizeof(recorded);
+    for (const auto& f : page->facts)
+      bytes += f.payload.size();
+    return bytes;
+  }
+
+  void read(log_reader& log, shard_t shard, position_t after, position_t head, std::size_t facts) {
+    while (after < head) {
+      auto page = log.scan(shard, after, facts);
+      const bool more = page && page->through > after;
+      after = more ? page->through : head;
+      std::unique_lock lock(guard_);
+      changed_.wait(lock, [this] { return left_ || bytes_ < bytes_max; });
+      if (left_)
+        return;
+      bytes_ += bytes_of(page);
+      pages_.push_back(std::move(page));
+      changed_.notify_all();
+    }
+    const std::lock_guard lock(guard_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+
+  std::mutex guard_;  ///< Of all but the thread.
+  std::condition_variable changed_;
+  std::deque<result<log_page>> pages_;
+  std::size_t bytes_ = 0;
+  position_t through_ = 0;
+  bool ended_ = false;
+  bool left_ = false;
+  std::thread reading_;  ///< Last: it uses the others.
+};
+
+replayer::replayer(log_reader& log, shard_t shard) : log_(&log), shard_(shard) {}
+replayer::~replayer() = default;
+replayer::replayer(replayer&&) noexcept = default;
+replayer& replayer::operator=(replayer&&) noexcept = default;
 
 result<void> replayer::start(replay_target& target) {
   progress_ = {};
@@ -69,11 +150,11 @@ result<void> replayer::check_order(const recorded& r, stream& s) const {
 }
 
 result<log_page> replayer::next_page(std::size_t facts) {
-  auto page = ahead_.valid() ? ahead_.get() : log_->scan(shard_, progress_.through, facts);
-  if (read_ahead_ && page && page->through < progress_.head)
-    ahead_ = std::async(std::launch::async, [log = log_, shard = shard_, after = page->through,
-                                             facts] { return log->scan(shard, after, facts); });
-  return page;
+  if (!read_ahead_)
+    return log_->scan(shard_, progress_.through, facts);
+  if (!ahead_)
+    ahead_ = std::make_unique<pages_ahead>(*log_, shard_, progress_.through, progress_.head, facts);
+  return ahead_->next();
 }
 
 result<void> replayer::deliver(const recorded& r, replay_target& target) {
@@ -103,7 +184,7 @@ result<void> replayer::deliver(const recorded& r, replay_target& target) {
 }
 
 result<bool> replayer::step(replay_target& target, std::size_t facts) {
-  if (!ahead_.valid()) {
+  if (!ahead_) {
     auto head = log_->head(shard_);
     if (!head)
       return fail(head.error());

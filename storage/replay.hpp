@@ -5,7 +5,7 @@
 
 #include <cstdint>
 #include <functional>
-#include <future>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -38,9 +38,12 @@ public:
 /// must not be forgotten before they are reached (freeze the reader, or begin a shadow).
 class replayer {
 public:
-  explicit replayer(log_reader& log, shard_t shard = 0) : log_(&log), shard_(shard) {}
+  explicit replayer(log_reader& log, shard_t shard = 0);
+  ~replayer();
+  replayer(replayer&&) noexcept;
+  replayer& operator=(replayer&&) noexcept;
 
-  /// From now on a thread of its own reads the next page while one is delivered, also between two
+  /// From now on a thread of its own reads some pages ahead of what is delivered, also between two
   /// steps; nothing else may use the reader until the walk is over or destroyed. It ends where the
   /// log ended at the first step.
   void read_ahead() noexcept { read_ahead_ = true; }
@@ -67,7 +70,8 @@ private:
   log_reader* log_;
   shard_t shard_;
   bool read_ahead_ = false;
-  std::future<result<log_page>> ahead_;
+  class pages_ahead;
+  std::unique_ptr<pages_ahead> ahead_;
   replay_progress progress_;
   std::unordered_map<stream_no_t, stream> streams_;
 };

@@ -12,6 +12,8 @@ namespace {
 
 /// Bounds how many stream ids a reader remembers.
 constexpr std::size_t names_max = 100'000;
+/// Payloads of a page of the log; the page ends behind the fact that reaches it.
+constexpr std::size_t page_bytes_max = 8 << 20;
 
 constexpr std::uint64_t bounded(std::uint64_t n) noexcept {
   return std::min<std::uint64_t>(n, std::numeric_limits<std::int64_t>::max());
@@ -296,7 +298,8 @@ result<log_page> reader::scan(shard_t shard, position_t after, std::size_t limit
     };
     scan_.integer(1, bounded(after)).integer(2, bounded(limit));
     const reset_on_exit done(scan_);
-    while (scan_.step()) {
+    bool full = false;
+    while (!full && scan_.step()) {
       const auto position = scan_.uint_at(0);
       if (position != out.through + 1 && (!skip_blank() || position != out.through + 1))
         return fail(errc::corrupt,
@@ -306,8 +309,9 @@ result<log_page> reader::scan(shard_t shard, position_t after, std::size_t limit
       places.emplace_back(payloads.size(), payload.size());
       payloads += payload;
       out.through = position;
+      full = payloads.size() >= page_bytes_max;
     }
-    if (out.facts.size() < limit && out.through < *head_now) {
+    if (!full && out.facts.size() < limit && out.through < *head_now) {
       skip_blank();
       if (out.through != *head_now)
         return fail(errc::corrupt, "the log ends at position " + std::to_string(out.through)
