@@ -2,6 +2,7 @@
 
 #include "actors/entry_sources.hpp"
 #include "actors/feed.hpp"
+#include "events/near_word.hpp"
 
 #include <caf/all.hpp>
 
@@ -15,36 +16,6 @@ namespace {
 constexpr std::uint32_t retry_soon_ms = 50;
 // How long an application's retention rules may be out of date when another node changed them.
 constexpr time_us_t retention_fresh_us = 5'000'000;
-
-/// Levenshtein distance, for "did you mean".
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j)
-    row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    auto diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const auto above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
-template <class Names>
-std::string nearest(std::string_view name, const Names& names) {
-  std::string best;
-  auto best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
-  for (std::string_view candidate : names) {
-    if (const auto d = distance(name, candidate); d < best_distance) {
-      best_distance = d;
-      best = candidate;
-    }
-  }
-  return best;
-}
 
 std::string_view type_name(field_type t) {
   switch (t) {
@@ -111,7 +82,7 @@ result<void> check_members(const operation& op, const std::vector<json::member>&
         names.push_back(each.name);
       for (const auto& each : common_fields())
         names.push_back(each.name);
-      auto hint = nearest(m.name, names);
+      const std::string hint(nearest(m.name, names));
       return fail_field(m.name, std::string(op.name) + " has no such field"
                                   + (hint.empty() ? "" : "; did you mean \"" + hint + "\"?"));
     }
@@ -514,7 +485,7 @@ result<std::shared_ptr<live_call>> gateway_state::open(std::uint16_t protocol,
     std::vector<std::string_view> names;
     for (const auto& each : operations_)
       names.push_back(each.first);
-    auto hint = nearest(operation, names);
+    const std::string hint(nearest(operation, names));
     return fail_field("operation", "there is no operation \"" + operation + "\""
                                      + (hint.empty() ? "" : "; did you mean \"" + hint + "\"?"));
   }

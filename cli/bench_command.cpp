@@ -240,8 +240,7 @@ command bench_command() {
       app.add_option("--batch", o->batch, "Entries in a request. Default: 1.")
         ->type_name("N")
         ->check(CLI::Range(1, 500));
-      app.add_flag("--embedded", o->embedded,
-                   "Open the data directory in this process instead of asking a server.");
+      add_embedded_flag(app, o->embedded);
       return [o](const invocation& call) { return bench(call, *o); };
     },
     .heading = "Server",

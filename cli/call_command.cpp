@@ -11,6 +11,7 @@
 #include "cli/exit_code.hpp"
 #include "cli/text_table.hpp"
 #include "events/json.hpp"
+#include "events/near_word.hpp"
 
 namespace recalld::cli {
 
@@ -118,8 +119,7 @@ command call_command() {
         .add_option("--expected-version", o->expected_version,
                     "Refuse when the stream is at another version.")
         ->type_name("N");
-      app.add_flag("--embedded", o->embedded,
-                   "Open the data directory in this process instead of asking a server.");
+      add_embedded_flag(app, o->embedded);
       return [o](const invocation& call) { return run_call(call, *o); };
     },
     .heading = "Sessions",

@@ -14,6 +14,7 @@
 #include "cli/commands.hpp"
 #include "cli/exit_code.hpp"
 #include "events/json.hpp"
+#include "events/near_word.hpp"
 
 #ifndef RECALLD_VERSION
 #define RECALLD_VERSION "0.1.0"

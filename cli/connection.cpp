@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <CLI/App.hpp>
 #include <caf/actor_system.hpp>
 #include <fmt/format.h>
 
@@ -98,6 +99,11 @@ call_options connection::completed(call_options options) const {
 result<std::string> connection::call(std::string_view operation, std::string request,
                                      call_options options) {
   return parts_->client->call(operation, std::move(request), completed(std::move(options)));
+}
+
+void add_embedded_flag(CLI::App& app, bool& embedded) {
+  app.add_flag("--embedded", embedded,
+               "Open the data directory in this process instead of asking a server.");
 }
 
 }  // namespace recalld::cli

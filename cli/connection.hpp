@@ -6,6 +6,10 @@
 #include "api/client.hpp"
 #include "cli/command.hpp"
 
+namespace CLI {
+class App;
+}
+
 namespace recalld::cli {
 
 /// What a command talks to: the server that the settings name or, `embedded`, a node in this
@@ -28,5 +32,8 @@ private:
   explicit connection(std::unique_ptr<parts> p);
   std::unique_ptr<parts> parts_;
 };
+
+/// `--embedded`, which asks for a node in this process.
+void add_embedded_flag(CLI::App& app, bool& embedded);
 
 }  // namespace recalld::cli

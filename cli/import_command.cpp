@@ -431,8 +431,7 @@ command import_command() {
       app.add_option("--jobs", o->jobs, "Requests on their way at the same time. Default: 8.")
         ->type_name("N")
         ->check(CLI::Range(1, 64));
-      app.add_flag("--embedded", o->embedded,
-                   "Open the data directory in this process instead of asking a server.");
+      add_embedded_flag(app, o->embedded);
       return [o](const invocation& call) { return import_file(call, *o); };
     },
     .heading = "Data",

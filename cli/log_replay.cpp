@@ -9,6 +9,7 @@
 #include "cli/progress.hpp"
 #include "cli/text_table.hpp"
 #include "events/json.hpp"
+#include "events/near_word.hpp"
 #include "projections/projections.hpp"
 #include "storage/replay.hpp"
 

@@ -31,13 +31,8 @@ struct common {
   }
 };
 
-void add_embedded(CLI::App& app, bool& embedded) {
-  app.add_flag("--embedded", embedded,
-               "Open the data directory in this process instead of asking a server.");
-}
-
 void add_write_options(CLI::App& app, common& o) {
-  add_embedded(app, o.embedded);
+  add_embedded_flag(app, o.embedded);
   app
     .add_option("--command-id", o.command_id,
                 "Names the write: repeating it under the same name gives the first answer.")
@@ -266,7 +261,7 @@ void add_window_options(CLI::App& app, window_options& o) {
     ->allow_extra_args(false);
   app.add_option("--limit", o.limit, "Page size, from the oldest entry on.")->type_name("N");
   app.add_option("--cursor", o.cursor, "Go on where the last page ended.")->type_name("CURSOR");
-  add_embedded(app, o.embedded);
+  add_embedded_flag(app, o.embedded);
 }
 
 std::string window_request(const api::session_key& key, const window_options& o) {
@@ -393,7 +388,7 @@ command list_command() {
       app.add_option("--cursor", o->cursor, "Go on where the last page ended.")
         ->type_name("CURSOR");
       app.add_flag("--all", o->all, "Every page, one after the other.");
-      add_embedded(app, o->embedded);
+      add_embedded_flag(app, o->embedded);
       return [o](const invocation& call) -> int {
         const auto app_name = required_setting(call, "app");
         if (!app_name)

@@ -7,10 +7,11 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
-#include <numeric>
 
 #include <fmt/format.h>
 #include <unistd.h>
+
+#include "events/near_word.hpp"
 
 namespace recalld::cli {
 
@@ -83,21 +84,6 @@ std::string_view trim(std::string_view s) {
   if (first == std::string_view::npos)
     return {};
   return s.substr(first, s.find_last_not_of(" \t\r") - first + 1);
-}
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    auto diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const auto above = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
 }
 
 std::optional<std::uint64_t> parse_whole(std::string_view s) {
@@ -335,22 +321,6 @@ bool settings::flag(std::string_view key) const { return at(key).text == "true";
 
 bool settings::given(std::string_view key) const {
   return at(key).from.from != origin::source::fallback;
-}
-
-std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {
-  std::string_view best;
-  auto least = std::max<std::size_t>(2, word.size() / 3) + 1;
-  for (auto candidate : known) {
-    auto distance = edit_distance(word, candidate);
-    // `port` means `listen.port`: a missing section costs one step.
-    if (const auto dot = candidate.rfind('.'); dot != std::string_view::npos)
-      distance = std::min(distance, edit_distance(word, candidate.substr(dot + 1)) + 1);
-    if (distance < least) {
-      least = distance;
-      best = candidate;
-    }
-  }
-  return best;
 }
 
 result<std::vector<file_value>> parse_config(std::string_view text, std::string_view file) {

@@ -115,9 +115,6 @@ struct settings_sources {
 /// The process's environment and the usual files.
 settings_sources process_sources();
 
-/// The known word that is nearest to `word`; empty when none is near.
-std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
-
 /// One `key = value` of a configuration file.
 struct file_value {
   std::string key;  ///< With its section: `listen.port`.

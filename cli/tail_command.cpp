@@ -157,8 +157,7 @@ command tail_command() {
       app.add_option("--after", o->after, "Begin behind a cursor that an earlier tail named.")
         ->type_name("CURSOR");
       app.add_option("--count", o->count, "End after so many facts.")->type_name("N");
-      app.add_flag("--embedded", o->embedded,
-                   "Open the data directory in this process instead of asking a server.");
+      add_embedded_flag(app, o->embedded);
       return [o](const invocation& call) { return tail(call, *o); };
     },
     .heading = "Sessions",

@@ -2,12 +2,23 @@
 
 #include <SQLiteCpp/Exception.h>
 
+#include <system_error>
+
 namespace recalld::storage::sqlite {
+
+failure failure_of(sqlite3* db) {
+  failure f{sqlite3_extended_errcode(db), sqlite3_errmsg(db)};
+  // "disk I/O error" says little; the system knows whether the disk is full.
+  if ((f.code & 0xff) == SQLITE_IOERR)
+    if (const int why = sqlite3_system_errno(db); why != 0)
+      f.message += ": " + std::generic_category().message(why);
+  return f;
+}
 
 namespace {
 
 [[noreturn]] void raise_from(sqlite3* db) {
-  throw failure{sqlite3_extended_errcode(db), sqlite3_errmsg(db)};
+  throw failure_of(db);
 }
 
 int open_flags(connection::mode m) {
@@ -69,7 +80,7 @@ statement::statement(sqlite3* db, const std::string& sql) {
 
 void statement::raise() {
   auto* db = sqlite3_db_handle(stmt_);
-  failure f{sqlite3_extended_errcode(db), sqlite3_errmsg(db)};
+  const auto f = failure_of(db);
   sqlite3_reset(stmt_);
   throw f;
 }
@@ -113,7 +124,7 @@ void transaction::commit() {
     done_ = true;
     return;
   }
-  const failure f{sqlite3_extended_errcode(db_.handle()), sqlite3_errmsg(db_.handle())};
+  const auto f = failure_of(db_.handle());
   // SQLITE_FULL: a page of the write-ahead log could not be written, so the frame that carries the
   // commit mark was not either, and recovery will never see it.
   if ((rc & 0xff) == SQLITE_FULL || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_READONLY)

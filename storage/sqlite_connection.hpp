@@ -28,6 +28,8 @@ struct failure {
 /// Stops the present call with an error of our own.
 [[noreturn]] void refuse(errc code, std::string message);
 
+/// What just failed on a connection.
+failure failure_of(sqlite3* db);
 /// Disk full, read-only, I/O error, busy: `unavailable`; damaged: `corrupt`.
 error to_error(const failure& f);
 

@@ -449,7 +449,7 @@ result<void> writer::checkpoint() {
       wal_written_ = std::max(written, 0);
       return {};
     }
-    const failure f{sqlite3_extended_errcode(db_.handle()), sqlite3_errmsg(db_.handle())};
+    const auto f = failure_of(db_.handle());
     // A sync that failed may have dropped pages which a later one would report as written.
     if (f.code == SQLITE_IOERR_FSYNC || f.code == SQLITE_IOERR_DIR_FSYNC)
       return fail(errc::outcome_unknown, "a checkpoint could not be synced: " + f.message);

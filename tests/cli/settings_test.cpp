@@ -191,10 +191,3 @@ TEST_CASE("the template is read as what it says: every default", "[settings]") {
   CHECK(s->given("limits.tail_bytes"));
   CHECK(s->text("data") == "./recalld-data");
 }
-
-TEST_CASE("the nearest word is near", "[settings]") {
-  const std::string_view words[] = {"serve", "session", "import"};
-  CHECK(nearest("sesion", words) == "session");
-  CHECK(nearest("server", words) == "serve");
-  CHECK(nearest("xyz", words).empty());
-}
