@@ -14,7 +14,7 @@ const command& program() {
        "recalld replay --verify                          compare every row with the log"},
     .children = {serve_command(), doctor_command(), certs_command(), bench_command(),
                  session_command(), tail_command(), call_command(), import_command(),
-                 export_command(), replay_command(), config_command(), completion_command()},
+                 export_command(), backup_command(), restore_command(), replay_command(), config_command(), completion_command()},
   };
   return root;
 }

@@ -9,6 +9,8 @@ command serve_command();
 command session_command();
 command import_command();
 command export_command();
+command backup_command();
+command restore_command();
 command replay_command();
 command tail_command();
 command call_command();

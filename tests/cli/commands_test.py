@@ -29,7 +29,8 @@ SLOW = float(os.environ.get("RECALLD_TEST_PATIENCE", "60"))
 
 COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "session create", "session append",
             "session get", "session messages", "session list", "session state", "session fork", "session close",
-            "session delete", "tail", "call", "import", "export", "replay", "config", "completion"]
+            "session delete", "tail", "call", "import", "export", "backup", "restore",
+            "replay", "config", "completion"]
 
 
 class Failure(Exception):
@@ -639,6 +640,23 @@ def test_replay_from_dump(box):
         cut = lines.readlines()
     box.file("cut.jsonl", "".join(cut[:-3]))
     check(box.run("replay", "--from", "cut.jsonl", status=None).returncode in (2, 15), "a cut log was taken for whole")
+
+
+def test_backup_while_the_server_runs(box):
+    box.serve()
+    box.run("import", EXAMPLE)
+    made = box.json("backup", "b.db")
+    check(made["head"] > 0 and made["generation"] == 1, made)
+    check("never overwrites" in box.error("backup", "b.db", status=5)["message"])
+    live = box.json("session", "get", "trip-to-lisbon", *WHO)
+    check("in use" in box.error("restore", "b.db", "--replace", status=13)["message"])
+    again = {"RECALLD_DATA": box.path + "/again"}
+    restored = box.json("restore", "b.db", env=again)
+    check(restored["generation"] > 1 and restored["log_id"] == made["log_id"], restored)
+    check(box.json("session", "get", "trip-to-lisbon", *WHO, "--embedded", env=again) == live)
+    check(box.json("replay", "--verify", env=again)["good"])
+    check("--replace" in box.error("restore", "b.db", status=5, env=again)["message"])
+    box.run("restore", "b.db", "--replace", env=again)
 
 
 def main(args):

@@ -1,0 +1,105 @@
+#include <memory>
+
+#include <CLI/App.hpp>
+#include <fmt/format.h>
+
+#include "cli/commands.hpp"
+#include "cli/exit_code.hpp"
+#include "cli/progress.hpp"
+#include "cli/text_table.hpp"
+#include "events/json.hpp"
+#include "storage/sqlite_backup.hpp"
+
+namespace recalld::cli {
+
+namespace {
+
+struct options {
+  std::string file;
+  bool replace = false;
+};
+
+/// Copies with a progress bar, then tells what the copy is.
+template <class Copy>
+int tell(const invocation& call, std::string_view what, std::string_view where, Copy copy) {
+  progress bar(call.err, std::string(what), "pages", 0, call.json);
+  const auto done = copy([&](std::uint64_t pages, std::uint64_t all) {
+    bar.expect(all);
+    bar.at(pages);
+  });
+  if (!done) {
+    bar.clear();
+    return call.fail(done.error());
+  }
+  bar.finish();
+  if (call.json) {
+    json::object_writer w;
+    w.str("file", where).str("log_id", done->identity.log_id);
+    w.num("generation", done->identity.generation).num("head", done->head).num("bytes", done->bytes);
+    fmt::print("{}\n", std::move(w).done());
+  } else {
+    fmt::print("{}: log {}, generation {}, {} facts, {}\n", where, done->identity.log_id,
+               done->identity.generation, grouped(done->head), human_bytes(done->bytes));
+  }
+  return exit_code::success;
+}
+
+int back_up(const invocation& call, const options& o) {
+  return tell(call, "backup", o.file, [&](const storage::backup_progress& progress) {
+    return storage::back_up_sqlite(call.settings.path("data"), o.file, progress);
+  });
+}
+
+int restore(const invocation& call, const options& o) {
+  const auto data = call.settings.path("data");
+  return tell(call, "restore", data.string(), [&](const storage::backup_progress& progress) {
+    auto done = storage::restore_sqlite(o.file, data, o.replace, progress);
+    if (!done && done.error().code == errc::conflict)
+      done.error().message += " (--replace)";
+    return done;
+  });
+}
+
+}  // namespace
+
+command backup_command() {
+  return {
+    .name = "backup",
+    .summary = "Copy the log into one file, while the server runs.",
+    .details = "The copy is the log as of the moment when it began; writers do not wait. The file "
+               "appears when it\n"
+               "is whole and on the disk. Certificates and the cache are not in it.",
+    .audience = used_by::store,
+    .examples = {"recalld backup monday.db", "recalld backup --data /var/lib/recalld monday.db"},
+    .prepare = [](CLI::App& app) -> runner {
+      auto o = std::make_shared<options>();
+      app.add_option("FILE", o->file, "The new file; an existing one is never overwritten.")
+        ->required();
+      return [o](const invocation& call) { return back_up(call, *o); };
+    },
+    .heading = "Data",
+  };
+}
+
+command restore_command() {
+  return {
+    .name = "restore",
+    .summary = "Make a backup the log of a data directory.",
+    .details =
+      "The server must be stopped. The log keeps its id and gets a new generation: cursors from\n"
+      "before the restore are refused instead of skipping what happened since, and the cache is\n"
+      "made anew. Check it with `recalld replay --verify`.",
+    .audience = used_by::store,
+    .examples = {"recalld restore monday.db --data ./restored",
+                 "recalld restore monday.db --replace   keeps the old log as recalld.db.replaced"},
+    .prepare = [](CLI::App& app) -> runner {
+      auto o = std::make_shared<options>();
+      app.add_option("FILE", o->file, "A file that `recalld backup` wrote.")->required();
+      app.add_flag("--replace", o->replace, "Put it in the place of the log that is there.");
+      return [o](const invocation& call) { return restore(call, *o); };
+    },
+    .heading = "Data",
+  };
+}
+
+}  // namespace recalld::cli
