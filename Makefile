@@ -12,7 +12,7 @@ sources = $(shell git ls-files -co --exclude-standard -- $(folders:%='%/*.cpp') 
 
 .DEFAULT_GOAL := build
 .PHONY: help packages configure build serve test bench demo format format-check tidy asan tsan \
-        debug check-debian13 install clean
+        debug check-debian13 check-docker install clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
@@ -67,6 +67,10 @@ tidy: packages ## clang-tidy over our folders; ONLY=regex picks files
 check-debian13: ## make test on Debian 13, in a chroot below build/; ONLY=regex picks
 	@cmake/install-packages.sh bootstrap
 	@ONLY='$(ONLY)' cmake/check-debian13.sh
+
+check-docker: ## run the steps of docker/Dockerfile in chroots below build/, and the server in the image
+	@cmake/install-packages.sh bootstrap
+	@docker/check.py
 
 install: PRESET = release
 install: configure ## install the release build below PREFIX (and DESTDIR)
