@@ -22,8 +22,15 @@ public:
     auto owner = caf::actor_cast<caf::strong_actor_ptr>(owner_);
     if (!owner)
       return;
-    what->mid = what->mid.request_id().with_normal_priority();
-    what->sender = nullptr;  // nobody waits for an answer to an answer
+    const auto id = what->mid.request_id().with_normal_priority();
+    // Nobody waits for an answer to an answer. An error would reach the owner's error handler, as if
+    // it were its own, and end it.
+    if (what->content().match_elements<caf::error>()) {
+      owner->enqueue(caf::make_mailbox_element(nullptr, id, {}, no_answer{}), context);
+      return;
+    }
+    what->mid = id;
+    what->sender = nullptr;
     owner->enqueue(std::move(what), context);
   }
 

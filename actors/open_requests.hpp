@@ -12,6 +12,9 @@
 
 namespace recalld::actors {
 
+/// Stands in the place of an answer that will not come. Internal.
+struct no_answer {};
+
 /// Requests of an actor that may have thousands of them open at once. CAF 0.17 keeps the open
 /// requests of an actor in a vector, which it searches for each new one and each answer; here both
 /// cost the same however many are open. Member of the actor's state; used on its turn only.
@@ -55,3 +58,5 @@ private:
 };
 
 }  // namespace recalld::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::no_answer)
