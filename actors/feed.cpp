@@ -34,11 +34,11 @@ result<position_t> parse_cursor(const storage::log_identity& log, std::string_vi
 
 std::string render_fact(const recorded& r) {
   json::object_writer stream;
-  static constexpr std::string_view names[] = {"tenant", "app", "user", "session"};
   const auto parts = r.at.stream.parts();
   stream.str("kind", to_string(r.at.stream.kind()));
-  for (std::size_t i = 0; i < parts.size() && i < std::size(names); ++i)
-    stream.str(names[i], parts[i]);
+  if (const auto* kind = find_stream_kind(r.at.stream.kind()))
+    for (std::size_t i = 0; i < parts.size() && i < kind->parts.size(); ++i)
+      stream.str(kind->parts[i], parts[i]);
   json::object_writer w;
   w.num("position", static_cast<std::uint64_t>(r.at.position))
     .raw("stream", std::move(stream).done());

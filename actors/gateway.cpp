@@ -131,6 +131,8 @@ std::string render(const error& e) {
     w.num("current_version", static_cast<std::uint64_t>(e.current_version));
   if (e.retry_after_ms > 0)
     w.num("retry_after_ms", static_cast<std::uint64_t>(e.retry_after_ms));
+  if (!e.detail.empty())
+    w.raw("detail", e.detail);
   json::object_writer outer;
   outer.raw("error", std::move(w).done());
   return std::move(outer).done();
@@ -138,7 +140,7 @@ std::string render(const error& e) {
 
 error parse_error(std::uint16_t status, std::string_view answer) {
   error e;
-  e.code = status >= 1 && status <= static_cast<std::uint16_t>(errc::corrupt)
+  e.code = status >= 1 && status <= static_cast<std::uint16_t>(errc_last)
              ? static_cast<errc>(status)
              : errc::corrupt;
   e.message = std::string(answer);
@@ -159,6 +161,8 @@ error parse_error(std::uint16_t status, std::string_view answer) {
       e.current_version = static_cast<std::uint64_t>(json::as_integer(m.raw, m.name).value_or(0));
     else if (m.name == "retry_after_ms")
       e.retry_after_ms = static_cast<std::uint32_t>(json::as_integer(m.raw, m.name).value_or(0));
+    else if (m.name == "detail")
+      e.detail = std::string(m.raw);
   }
   return e;
 }
@@ -522,7 +526,7 @@ void gateway_state::run(std::uint16_t protocol, const std::string& operation, st
 namespace {
 
 constexpr std::array<field, 8> watch_fields{{
-  {"kind", field_type::string, false, "Kind of stream: `session` or `scope`; all when absent."},
+  {"kind", field_type::string, false, "Kind of stream such as `session` or `approval`; all when absent."},
   {"app", field_type::string, false, "Only streams of this application."},
   {"user", field_type::string, false, "Only streams of this user; needs `app`."},
   {"session", field_type::string, false, "Only this session; needs `user`."},
@@ -561,12 +565,10 @@ result<start_watch> parse_watch(const std::string& request, const storage::log_i
   if (words.contains("after"))
     out.after = words["after"];
   if (words.contains("kind")) {
-    if (words["kind"] == to_string(stream_kind::session))
-      out.filter.kind = static_cast<std::uint8_t>(stream_kind::session);
-    else if (words["kind"] == to_string(stream_kind::scope))
-      out.filter.kind = static_cast<std::uint8_t>(stream_kind::scope);
-    else
-      return fail_field("kind", "must be session or scope");
+    const auto kind = stream_kind_of(words["kind"]);
+    if (!kind)
+      return fail_field("kind", "must be a kind of stream such as session, scope or approval");
+    out.filter.kind = static_cast<std::uint8_t>(*kind);
   }
   const auto tenant = words.contains("tenant") ? words["tenant"] : std::string("default");
   if (auto ok = check_id(tenant, "tenant"); !ok)

@@ -74,10 +74,6 @@ struct committed {
   std::map<std::string, version_t, std::less<>> known;
 };
 
-/// The state of one stream, shared and immutable.
-using any_state =
-  std::variant<std::shared_ptr<const session::state>, std::shared_ptr<const scope::state>>;
-
 struct view {
   stream_id stream;
   std::size_t newest =

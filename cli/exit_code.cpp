@@ -25,6 +25,10 @@ constexpr std::array meanings{
   exit_meaning{14, "outcome_unknown",
                "nobody knows whether it happened, repeat with the same command id"},
   exit_meaning{15, "corrupt", "stored bytes are not what was written"},
+  exit_meaning{16, "already_resolved", "somebody decided before"},
+  exit_meaning{17, "already_claimed", "the one claim was granted before"},
+  exit_meaning{18, "already_answered", "somebody answered before"},
+  exit_meaning{19, "in_doubt", "it was begun and nobody knows whether it ended, reconcile it"},
   exit_meaning{70, "fatal", "a vital part of the node has gone; start it again, nothing is lost"},
   exit_meaning{130, "interrupted", "ended by Ctrl-C before the work was done"},
 };
@@ -49,6 +53,10 @@ int exit_code_of(errc code) noexcept {
     case errc::unavailable: return 13;
     case errc::outcome_unknown: return 14;
     case errc::corrupt: return 15;
+    case errc::already_resolved: return 16;
+    case errc::already_claimed: return 17;
+    case errc::already_answered: return 18;
+    case errc::in_doubt: return 19;
   }
   return exit_code::fatal;
 }

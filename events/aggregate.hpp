@@ -20,6 +20,12 @@
 /// in `actors/`, `storage/` and `cli/` works over that type and the list in `aggregates.hpp`.
 namespace recalld {
 
+class zone_rules;
+namespace codec {
+template <class Aggregate>
+struct format;
+}
+
 /// Longest time to live that can be asked for: a hundred years.
 inline constexpr std::uint64_t ttl_s_max = 100ull * 366 * 86'400;
 
@@ -38,22 +44,19 @@ struct context {
   retention policy{};     ///< The application's retention at this moment.
   /// Answers to `lookups(...)`: version of the fact by key, for those that exist.
   std::map<std::string, version_t, std::less<>> known{};
-  bool looked_up = false;  ///< `known` is complete for this command's `lookups`.
+  bool looked_up = false;             ///< `known` is complete for this command's `lookups`.
+  const zone_rules* zones = nullptr;  ///< The time zones there are; null = none but UTC.
 };
 
 /// Facts that go to another stream in the same atomic commit, whatever its version is. Only for
-/// facts that no state of that stream could refuse (last writer wins).
-template <class AnyFact>
-struct foreign_facts {
-  stream_id stream;
-  std::vector<AnyFact> facts;
-};
+/// facts that no state of that stream could refuse (last writer wins). See `aggregates.hpp`.
+struct foreign;
 
 /// Outcome of an accepted command. No facts = nothing had to change.
-template <class Fact, class AnyForeign>
+template <class Fact>
 struct decision {
   std::vector<Fact> facts;
-  std::vector<AnyForeign> foreign;
+  std::vector<recalld::foreign> foreign;
 };
 
 /// A stretch of versions that lives in another stream: a fork's shared past.
@@ -72,6 +75,21 @@ struct base_mark {
   /// All that the stream borrows from now on; its sources keep those facts as long as it does.
   std::vector<borrowed_range> borrows{};
   friend bool operator==(const base_mark&, const base_mark&) = default;
+};
+
+/// What most aggregates have in common: no keys to look up, no base, nothing to trim. A type that
+/// describes an aggregate may begin with this and then adds `kind`, `decide`, `evolve`, `footprint`
+/// and `stored_as`.
+template <class State, class Command, class Fact>
+struct plain_aggregate {
+  using state = State;
+  using command = Command;
+  using fact = Fact;
+  using decision = recalld::decision<Fact>;
+  static std::vector<std::string> lookups(const State&, const Command&) { return {}; }
+  static std::optional<base_mark> base_of(const Fact&, version_t) { return std::nullopt; }
+  static State carried_state(const Fact&) { return {}; }
+  static std::uint64_t trim_due(const State&) noexcept { return 0; }
 };
 
 }  // namespace recalld

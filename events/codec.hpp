@@ -1,9 +1,12 @@
 #pragma once
 
-#include "events/aggregates.hpp"
+#include <functional>
 
-/// Facts and states as stored text. The grammar of each payload is in `codec.cpp` beside the code
-/// that writes it; every fact type has a stored sample in `tests/samples`.
+#include "events/aggregates.hpp"
+#include "events/payload.hpp"
+
+/// Facts and states as stored text. The grammar of each payload is in `<aggregate>_codec.cpp` beside
+/// the code that writes it; every fact type has a stored sample in `tests/samples`.
 namespace recalld::codec {
 
 /// A fact ready for the log.
@@ -25,20 +28,22 @@ inline result<any_fact> decode(const recorded& r) { return decode(r.type, r.sche
 
 /// Version of the snapshot format; a snapshot of another version is ignored.
 inline constexpr std::uint16_t state_schema = 1;
-std::string encode_state(const session::state& s);
-std::string encode_state(const scope::state& s);
-result<session::state> decode_session_state(std::string_view text);
-result<scope::state> decode_scope_state(std::string_view text);
-
-template <class Aggregate>
-result<typename Aggregate::state> decode_state(std::string_view text);
-template <>
-inline result<session::state> decode_state<session::aggregate>(std::string_view text) {
-  return decode_session_state(text);
+/// Of whatever aggregate the state is.
+template <class State>
+std::string encode_state(const State& s) {
+  return aggregate_of_t<State>::stored_as().write_state(s);
 }
-template <>
-inline result<scope::state> decode_state<scope::aggregate>(std::string_view text) {
-  return decode_scope_state(text);
+/// Reads the object `text` with `read`; `corrupt` when it cannot.
+result<void> read_state_with(std::string_view text, std::string_view kind,
+                             const std::function<void(payload_reader&)>& read);
+template <class Aggregate>
+result<typename Aggregate::state> decode_state(std::string_view text) {
+  typename Aggregate::state s;
+  auto done = read_state_with(text, to_string(Aggregate::kind),
+                              [&](payload_reader& r) { s = Aggregate::stored_as().read_state(r); });
+  if (!done)
+    return fail(std::move(done.error()));
+  return s;
 }
 
 /// All fact type names, in the order of the variants.

@@ -18,6 +18,10 @@ std::string_view to_string(errc code) noexcept {
     case errc::unavailable: return "unavailable";
     case errc::outcome_unknown: return "outcome_unknown";
     case errc::corrupt: return "corrupt";
+    case errc::already_resolved: return "already_resolved";
+    case errc::already_claimed: return "already_claimed";
+    case errc::already_answered: return "already_answered";
+    case errc::in_doubt: return "in_doubt";
   }
   return "unknown";
 }

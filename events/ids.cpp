@@ -45,10 +45,7 @@ bool take_part(std::string_view& in, std::string_view& part) {
   return true;
 }
 
-bool known_kind(char byte) {
-  return byte == static_cast<char>(stream_kind::session)
-         || byte == static_cast<char>(stream_kind::scope);
-}
+bool known_kind(char byte) { return find_stream_kind(static_cast<stream_kind>(byte)) != nullptr; }
 
 void append_padded(std::string& out, std::int64_t n, int width) {
   char digits[24];
@@ -114,12 +111,41 @@ bool take_offset(std::string_view& in, time_us_t& us) {
 
 }  // namespace
 
+std::span<const stream_kind_row> stream_kinds() {
+  using enum stream_kind;
+  static const std::vector<stream_kind_row> all{
+    {session, "session", {"tenant", "app", "user", "session"}},
+    {scope, "scope", {"tenant", "app", "user"}},
+    {approval, "approval", {"tenant", "call"}},
+    {clarification, "clarification", {"tenant", "question"}},
+    {permission, "permission", {"tenant"}},
+    {schedule, "schedule", {"tenant", "name"}},
+    {effect, "effect", {"tenant", "key"}},
+    {memory_space, "memory_space", {"tenant", "app", "user"}},
+    {value, "value", {"tenant", "key"}},
+    {principal, "principal", {"tenant", "principal"}},
+    {lineage, "lineage", {"tenant", "lineage"}},
+  };
+  return all;
+}
+
+const stream_kind_row* find_stream_kind(stream_kind kind) noexcept {
+  for (const auto& row : stream_kinds())
+    if (row.kind == kind)
+      return &row;
+  return nullptr;
+}
+
 std::string_view to_string(stream_kind kind) noexcept {
-  switch (kind) {
-    case stream_kind::session: return "session";
-    case stream_kind::scope: return "scope";
-  }
-  return "unknown";
+  const auto* row = find_stream_kind(kind);
+  return row == nullptr ? "unknown" : row->name;
+}
+
+std::optional<stream_kind> stream_kind_of(std::string_view name) noexcept {
+  for (const auto& row : stream_kinds())
+    if (row.name == name)
+      return row.kind;
+  return std::nullopt;
 }
 
 stream_id::stream_id(stream_kind kind, std::span<const std::string_view> parts) {

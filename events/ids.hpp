@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,9 +30,34 @@ using time_us_t = std::int64_t;
 inline constexpr std::size_t id_bytes_max = 512;
 
 /// The kinds of streams, one per aggregate. The numbers are stored: never reuse one.
-enum class stream_kind : std::uint8_t { session = 1, scope = 2 };
+enum class stream_kind : std::uint8_t {
+  session = 1,
+  scope = 2,
+  approval = 3,
+  clarification = 4,
+  permission = 5,
+  schedule = 6,
+  effect = 7,
+  memory_space = 8,
+  value = 9,
+  principal = 10,
+  lineage = 11,
+};
+
+/// What is known of a kind beside its aggregate.
+struct stream_kind_row {
+  stream_kind kind;
+  std::string_view name;
+  /// Names of the key parts, tenant first; a stream may have fewer.
+  std::vector<std::string_view> parts;
+};
+/// Every kind, in the order of the numbers.
+std::span<const stream_kind_row> stream_kinds();
+/// Null when there is no such kind.
+const stream_kind_row* find_stream_kind(stream_kind kind) noexcept;
 
 std::string_view to_string(stream_kind kind) noexcept;
+std::optional<stream_kind> stream_kind_of(std::string_view name) noexcept;
 
 /// The address of one stream: its kind, its tenant, and further key parts, which are structured
 /// and never joined with a separator: ("a:b","c") and ("a","b:c") are different streams.

@@ -55,4 +55,16 @@ struct id_reserved {
 };
 using fact = std::variant<state_changed, retention_changed, id_reserved>;
 
+// -- the aggregate --
+
+struct aggregate : plain_aggregate<state, command, fact> {
+  static constexpr stream_kind kind = stream_kind::scope;
+
+  static result<decision> decide(const state& s, const command& c, const context& ctx,
+                                 const stream_id& self);
+  static void evolve(state& s, const fact& f, const envelope& at);
+  static std::size_t footprint(const state& s) noexcept;
+  static const codec::format<aggregate>& stored_as();
+};
+
 }  // namespace recalld::scope

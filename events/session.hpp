@@ -222,4 +222,33 @@ std::uint64_t trim_due(const state& s) noexcept;
 /// key and that base64 values (`{"$bytes":"…"}`) are well formed. Values must be validated JSON.
 result<state_delta> split_scopes(json::raw_map delta, std::string_view field);
 
+// -- the aggregate --
+
+struct aggregate {
+  using state = session::state;
+  using command = session::command;
+  using fact = session::fact;
+  using decision = recalld::decision<fact>;
+  static constexpr stream_kind kind = stream_kind::session;
+
+  static result<decision> decide(const state& s, const command& c, const context& ctx,
+                                 const stream_id& self);
+  static void evolve(state& s, const fact& f, const envelope& at);
+  /// Fact keys this command must know about when they may lie outside what the log refuses by
+  /// itself (the shared past of a fork). Usually empty.
+  static std::vector<std::string> lookups(const state& s, const command& c);
+  /// The base that a fact sets, if it does.
+  static std::optional<base_mark> base_of(const fact& f, version_t version);
+  /// The state carried by a fact whose base mark says so.
+  static state carried_state(const fact& f);
+  /// Bytes that the state takes in memory, roughly.
+  static std::size_t footprint(const state& s) noexcept;
+  /// How facts and state are stored as text.
+  static const codec::format<aggregate>& stored_as();
+  /// How many of the newest entries are worth keeping, when enough lie before them; 0 = none do.
+  static std::uint64_t trim_due(const state& s) noexcept { return session::trim_due(s); }
+  /// The command that forgets up to a version.
+  static command trim_command(version_t through, state at) { return trim{through, std::move(at)}; }
+};
+
 }  // namespace recalld::session

@@ -19,6 +19,14 @@ void project_receipt(const envelope& at, std::vector<change>& out) {
                          static_cast<std::int64_t>(at.position) + more, at.time}});
 }
 
+/// Each aggregate's rows: a line for each.
+struct projecting {
+  const envelope& at;
+  std::vector<change>& out;
+  void operator()(const session::fact& f) const { sessions::project(at, f, out); }
+  void operator()(const scope::fact& f) const { scope_state::project(at, f, out); }
+};
+
 }  // namespace
 
 std::span<const table* const> tables() {
@@ -35,10 +43,7 @@ const table* find_table(std::string_view name) {
 
 void project(const envelope& at, const any_fact& fact, std::vector<change>& out) {
   project_receipt(at, out);
-  if (auto* f = std::get_if<session::fact>(&fact))
-    sessions::project(at, *f, out);
-  else
-    scope_state::project(at, std::get<scope::fact>(fact), out);
+  std::visit(projecting{at, out}, fact);
 }
 
 void project_blanked(const envelope& at, std::vector<change>& out) { project_receipt(at, out); }

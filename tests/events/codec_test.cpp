@@ -305,7 +305,7 @@ TEST_CASE("every member of a state is kept", "[codec]") {
   for (const auto& [name, value] : whole) {
     auto lacking = whole;
     lacking.erase(name);
-    auto state = codec::decode_session_state(json::object_of(lacking));
+    auto state = codec::decode_state<session::aggregate>(json::object_of(lacking));
     INFO(name);
     if (state)
       CHECK(seen.insert(codec::encode_state(*state)).second);
@@ -315,10 +315,10 @@ TEST_CASE("every member of a state is kept", "[codec]") {
 TEST_CASE("unreadable states are corrupt", "[codec]") {
   for (auto text : {"", "{", "[]", "{}", "null", R"({"status":"open"})"}) {
     INFO(text);
-    REQUIRE_FALSE(codec::decode_session_state(text).has_value());
-    CHECK(codec::decode_session_state(text).error().code == errc::corrupt);
-    REQUIRE_FALSE(codec::decode_scope_state(text).has_value());
-    CHECK(codec::decode_scope_state(text).error().code == errc::corrupt);
+    REQUIRE_FALSE(codec::decode_state<session::aggregate>(text).has_value());
+    CHECK(codec::decode_state<session::aggregate>(text).error().code == errc::corrupt);
+    REQUIRE_FALSE(codec::decode_state<scope::aggregate>(text).has_value());
+    CHECK(codec::decode_state<scope::aggregate>(text).error().code == errc::corrupt);
   }
   auto wrong = [](std::string_view from, std::string_view to) {
     auto state = codec::encode_state(rich_state());
@@ -326,7 +326,7 @@ TEST_CASE("unreadable states are corrupt", "[codec]") {
     REQUIRE(at != std::string::npos);
     state.replace(at, from.size(), to);
     INFO(state);
-    CHECK_FALSE(codec::decode_session_state(state).has_value());
+    CHECK_FALSE(codec::decode_state<session::aggregate>(state).has_value());
   };
   wrong(R"("status":"closed")", R"("status":"resting")");
   wrong(R"("entries":12)", R"("entries":"12")");

@@ -18,6 +18,11 @@ namespace recalld::testing {
 inline constexpr time_us_t second = 1'000'000;
 inline constexpr time_us_t start = 1'700'000'000 * second;
 
+/// Where the facts of a story happen, unless it says otherwise.
+template <class Aggregate>
+stream_id self_of(Aggregate) {
+  return {Aggregate::kind, {"acme", "first"}};
+}
 inline stream_id self_of(session::aggregate) { return session_stream("acme", "chat", "ada", "s1"); }
 inline stream_id self_of(scope::aggregate) { return app_stream("acme", "chat"); }
 

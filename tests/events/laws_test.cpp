@@ -130,7 +130,7 @@ TEST_CASE("a state lives on in a snapshot", "[laws]") {
     for (std::size_t i = 0; i < h.facts.size(); ++i) {
       RC_ASSERT(fold(f, h.facts[i]).has_value());
       if (i == cut) {
-        auto back = codec::decode_session_state(codec::encode_state(f.state));
+        auto back = codec::decode_state<session::aggregate>(codec::encode_state(f.state));
         RC_ASSERT(back.has_value());
         RC_ASSERT(*back == f.state);
         f.state = std::move(*back);
