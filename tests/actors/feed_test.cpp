@@ -150,7 +150,7 @@ TEST_CASE("cursors of another log, another time or nobody are refused", "[feed]"
                    auto damaged = good;
                    damaged[where % damaged.size()] = what;
                    const auto parsed = actors::parse_cursor(log, damaged);
-                   RC_ASSERT(!parsed || actors::render_cursor(log, *parsed).size() <= good.size());
+                   RC_ASSERT((!parsed || actors::render_cursor(log, *parsed).size() <= good.size()));
                  });
 }
 
