@@ -16,6 +16,7 @@ command tail_command();
 command call_command();
 command doctor_command();
 command bench_command();
+command eval_command();
 command certs_command();
 command config_command();
 command completion_command();

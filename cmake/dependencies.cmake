@@ -18,6 +18,15 @@ find_package(fmt REQUIRED)
 # the shared library needs none of them.
 pkg_check_modules(rocksdb REQUIRED IMPORTED_TARGET rocksdb)
 
+# Folding of text (docs/decisions/0016-retrieval.md).
+pkg_check_modules(icu REQUIRED IMPORTED_TARGET icu-uc)
+# libstemmer has neither a CMake package nor a .pc file.
+find_path(stemmer_INCLUDE libstemmer.h REQUIRED)
+find_library(stemmer_LIBRARY stemmer REQUIRED)
+add_library(stemmer::stemmer UNKNOWN IMPORTED)
+set_target_properties(stemmer::stemmer PROPERTIES IMPORTED_LOCATION "${stemmer_LIBRARY}"
+                      INTERFACE_INCLUDE_DIRECTORIES "${stemmer_INCLUDE}")
+
 # The allocator of our programs (docs/decisions/0007-allocator.md); sanitizers bring their own.
 add_library(recalld_allocator INTERFACE)
 if(NOT RECALLD_SANITIZE)

@@ -14,6 +14,7 @@ packages() {
     echo libcaf-dev librocksdb-dev libsqlite3-dev libsqlitecpp-dev libpqxx-dev
     echo nlohmann-json3-dev libsimdjson-dev libexpected-dev libcli11-dev libspdlog-dev libfmt-dev
     echo libssl-dev libsodium-dev libhowardhinnant-date-dev libjemalloc-dev
+    echo libicu-dev libstemmer-dev
     echo catch2 librapidcheck-dev libbenchmark-dev
     ;;
   develop) echo clang-format clang-tidy ;;

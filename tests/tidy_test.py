@@ -14,16 +14,18 @@ import subprocess
 import sys
 import tempfile
 
-LIBRARIES = ["events", "projections", "storage", "actors", "api", "cli"]
+LIBRARIES = ["events", "retrieval", "projections", "storage", "actors", "api", "cli"]
 FOLDERS = LIBRARIES + ["bench", "examples", "tests"]
 
 # Who may include whom. A folder may always include itself; cli, bench, examples and tests may
 # include everything. A name ending in / is a folder, any other one header.
 ARROWS = {
     "events": [],
-    "projections": ["events/"],
+    "retrieval": ["events/ids.hpp"],
+    # The words by which a memory is found are rows as well.
+    "projections": ["events/", "retrieval/words.hpp", "retrieval/index.hpp"],
     "storage": ["events/", "projections/"],
-    "actors": ["events/", "projections/", "storage/store.hpp", "storage/snapshot_cache.hpp",
+    "actors": ["events/", "retrieval/", "projections/", "storage/store.hpp", "storage/snapshot_cache.hpp",
                "storage/replay.hpp"],
     # What can be listed is asked of the rows that projections describe as data.
     "api": ["events/", "actors/gateway.hpp", "actors/node.hpp", "actors/gateway_protocol.hpp",
@@ -43,6 +45,10 @@ FORBIDDEN_HEADERS = [
     ("events", "", SQL, "events/ knows no SQL"),
     ("events", "", CACHE, "events/ knows no RocksDB"),
     ("events", ".hpp", JSON, "JSON stays in the .cpp files of events/"),
+    ("retrieval", "", CAF, "retrieval/ knows no CAF"),
+    ("retrieval", "", SQL, "retrieval/ knows no SQL"),
+    ("retrieval", "", CACHE, "retrieval/ knows no RocksDB"),
+    ("retrieval", "", JSON, "retrieval/ knows no JSON"),
     ("projections", "", CAF, "projections/ knows no CAF"),
     ("projections", "", SQL, "projections/ knows no database handle"),
     ("projections", "", CACHE, "projections/ knows no database handle"),
@@ -68,6 +74,8 @@ FORBIDDEN_WORDS = [
     ("events", r"mutex", "events/ knows no threads"),
     ("events", r"spdlog", "events/ does not log"),
     ("events", r"\bcaf\b", "events/ knows no CAF"),
+    ("retrieval", r"\bnow\s*\(", "the clock comes in as data"),
+    ("retrieval", r"mutex|\bstd::j?thread\b", "retrieval/ knows no threads"),
     ("projections", r"\bcaf\b", "projections/ knows no CAF"),
     ("storage", r"\bcaf\b", "storage/ knows no CAF"),
 ]
@@ -236,6 +244,15 @@ HEADER = "#pragma once\n"
 RED = [  # (file, content, part of the complaint)
     ("events/a.hpp", HEADER + '#include "projections/p.hpp"\n', "may not include"),
     ("events/a.cpp", '#include "tests/catch.hpp"\n', "may not include"),
+    ("retrieval/a.cpp", '#include "events/session.hpp"\n', "may not include"),
+    ("retrieval/a.cpp", '#include "projections/p.hpp"\n', "may not include"),
+    ("retrieval/a.cpp", "#include <sqlite3.h>\n", "no SQL"),
+    ("retrieval/a.cpp", "#include <caf/actor.hpp>\n", "no CAF"),
+    ("retrieval/a.cpp", "#include <rocksdb/db.h>\n", "no RocksDB"),
+    ("retrieval/a.cpp", "#include <nlohmann/json.hpp>\n", "no JSON"),
+    ("retrieval/a.cpp", "auto t = std::chrono::system_clock::now();\n", "the clock"),
+    ("retrieval/a.cpp", "#include <mutex>\n", "no threads"),
+    ("projections/a.cpp", '#include "retrieval/ranking.hpp"\n', "may not include"),
     ("projections/a.cpp", '#include "storage/store.hpp"\n', "may not include"),
     ("projections/a.cpp", "#include <sqlite3.h>\n", "no database handle"),
     ("storage/a.cpp", '#include "actors/gateway.hpp"\n', "may not include"),
