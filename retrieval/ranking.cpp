@@ -43,6 +43,15 @@ double saturated(double count, double length_ratio, const parameters& by) {
 
 double ratio(double part, double whole) { return whole > 0 ? part / whole : 0; }
 
+/// A misspelt word often keeps the ending that its right form loses to the stemmer, so what is
+/// behind the length of the known one may be cut off.
+bool may_mean(std::string_view unknown, std::string_view known, int edits) {
+  constexpr std::size_t sure_of_stem = 5;
+  return within_edits(unknown, known, edits)
+         || (known.size() >= sure_of_stem && unknown.size() > known.size()
+             && within_edits(unknown.substr(0, known.size()), known, edits));
+}
+
 class ranking {
 public:
   ranking(const memory_index& index, std::string_view question, const parameters& by)
@@ -134,7 +143,7 @@ void ranking::add_stand_ins(std::string_view unknown) {
   for (int within = 1; within <= edits; ++within) {
     bool found = false;
     for (term_t t = 0; t < known.size(); ++t)
-      if (known[t].passages > 0 && within_edits(unknown, known[t].word, within)) {
+      if (known[t].passages > 0 && may_mean(unknown, known[t].word, within)) {
         terms_.add(known[t].word, t, by_.misspelt);
         found = true;
       }
