@@ -29,7 +29,7 @@ SLOW = float(os.environ.get("RECALLD_TEST_PATIENCE", "60"))
 
 COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "session create", "session append",
             "session get", "session messages", "session list", "session state", "session fork", "session close",
-            "session delete", "tail", "call", "import", "export", "backup", "restore",
+            "session delete", "tail", "call", "eval", "eval retrieval", "import", "export", "backup", "restore",
             "replay", "config", "completion"]
 
 
@@ -107,7 +107,7 @@ def test_help(box):
     for command in COMMANDS:
         text = box.run(*command.split(), "--help").stdout
         check(f"Usage: recalld {command}" in text, command)
-        check(command in ("session", "certs") or "Examples:" in text, command, "has no examples")
+        check(command in ("session", "certs", "eval") or "Examples:" in text, command, "has no examples")
 
 
 def test_wrong_command_lines(box):
@@ -160,6 +160,24 @@ complete_words recalld serve --log-level w
     check(done.stdout.split("\n")[:4] == ["session", "fork", "--verify", "warn"], done.stdout, done.stderr)
 
 
+def test_eval_retrieval(box):
+    """Three ways of searching are measured over a file of questions."""
+    questions = {"name": "walks", "memories": [
+        {"id": "m1", "text": "Ben: We went to the river", "session": "s1", "speakers": ["Ben"], "time": "2023-05-07"},
+        {"id": "m2", "text": "Anna: It rained all day", "session": "s2", "speakers": ["Anna"], "time": "2023-06-01T10:00:00Z"}],
+        "questions": [{"question": "When did Ben go to a river?", "category": "when", "evidence": ["m1"]},
+                      {"question": "lost", "evidence": ["nowhere"]}]}
+    file = box.file("questions.json", json.dumps(questions))
+    rows = box.json("eval", "retrieval", file)
+    ours = [row for row in rows if row["method"] == "recalld" and row["questions"] == "all"]
+    check(len(ours) == 1 and ours[0]["count"] == 1 and ours[0]["recall@5"] == 1 and ours[0]["ndcg@10"] == 1, rows)
+    check({row["method"] for row in rows} == {"substring", "fts5 porter", "recalld"}, rows)
+    check("NDCG@10" in box.run("eval", "retrieval", file).stdout)
+    check(box.error("eval", "retrieval", box.file("empty.json", '{"memories":[]}'), status=2)["field"] == "file")
+    box.error("eval", "retrieval", box.file("broken.json", "{"), status=2)
+    box.error("eval", "retrieval", "nowhere.json", status=13)
+
+
 HELP_BLOCK = re.compile(r"(<!-- help: recalld ?(.*?) -->\n```text\n)(.*?)(```)", re.S)
 SETTINGS_BLOCK = re.compile(r"(<!-- settings -->\n)(.*?)(<!-- end of settings -->)", re.S)
 
@@ -186,7 +204,7 @@ def test_manual(box):
     for code, name in re.findall(r"^  (\d+) +(\w+) ", top[top.index("Exit status:"):], re.M):
         check(re.search(rf"^\| {code} \| `{name}` \|", cli, re.M), "docs/cli.md lacks exit status", code, name)
     for command in COMMANDS:
-        check(command in ("session", "certs") or f"<!-- help: recalld {command} -->" in cli, "docs/cli.md lacks", command)
+        check(command in ("session", "certs", "eval") or f"<!-- help: recalld {command} -->" in cli, "docs/cli.md lacks", command)
     for command in re.findall(r"^  (\w+)  ", top[top.index("Server:"):top.index("Options:")], re.M):
         check(command in COMMANDS, command, "is not tested")
 
