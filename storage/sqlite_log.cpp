@@ -1,7 +1,5 @@
 #include "storage/sqlite_log.hpp"
 
-#include "storage/sqlite_schema.hpp"
-
 namespace recalld::storage::sqlite {
 
 std::string_view read_fact(const statement& s, const stream_id& stream, recorded& out) {

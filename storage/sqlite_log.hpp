@@ -1,5 +1,6 @@
 #pragma once
 
+#include "storage/log_row.hpp"
 #include "storage/sqlite_connection.hpp"
 #include "storage/store.hpp"
 
@@ -15,24 +16,12 @@ inline constexpr const char* log_columns =
   "position, stream, version, lane, type, schema, time, key, command, body_hash, command_facts, "
   "sum, payload";
 
-/// `lane` of a fact that was blanked.
-constexpr int blanked_lane(lane l) noexcept { return -1 - static_cast<int>(l); }
-constexpr lane lane_of(int stored) noexcept {
-  return static_cast<lane>(stored < 0 ? -1 - stored : stored);
-}
-
 /// The fact in the statement's current row, payload apart; `stream` is the id to put into it.
 /// Throws `corrupt` when the row's sum is wrong. The payload's bytes are valid until the next step.
 std::string_view read_fact(const statement& s, const stream_id& stream, recorded& out);
 
 /// The id in a row of `streams`. Throws `corrupt` when it is not what was written.
 stream_id checked_id(stream_no_t no, std::string_view bytes, std::int64_t sum);
-
-/// A row of `streams` with where the stream stands.
-struct stream_row {
-  stream_position at;
-  time_us_t time = 0;  ///< Of the last fact.
-};
 
 /// Finds streams. One per connection.
 class stream_finder {

@@ -23,16 +23,6 @@ std::string select(const char* rest) {
   return std::string("SELECT ") + log_columns + " FROM log WHERE " + rest;
 }
 
-/// The smallest string behind all that begin with `prefix`; empty = there is none.
-std::string behind_prefix(std::string_view prefix) {
-  std::string out(prefix);
-  while (!out.empty() && static_cast<unsigned char>(out.back()) == 0xff)
-    out.pop_back();
-  if (!out.empty())
-    out.back() = static_cast<char>(static_cast<unsigned char>(out.back()) + 1);
-  return out;
-}
-
 }  // namespace
 
 /// One consistent look at the log over several statements.

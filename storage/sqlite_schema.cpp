@@ -1,11 +1,10 @@
 #include "storage/sqlite_schema.hpp"
 
 #include "projections/projections.hpp"
-#include "storage/checksum.hpp"
+#include "storage/log_row.hpp"
 
 #include <array>
 #include <chrono>
-#include <random>
 
 namespace recalld::storage::sqlite {
 
@@ -54,14 +53,6 @@ INSERT INTO shards VALUES(0, 0, 0);
 
 /// `migrations[n]` turns schema n + 1 into n + 2.
 constexpr std::array<const char*, schema_version - 1> migrations{};
-
-std::string fresh_log_id() {
-  std::random_device chance;
-  auto word = [&] { return (static_cast<std::uint64_t>(chance()) << 32) | chance(); };
-  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
-    std::chrono::system_clock::now().time_since_epoch());
-  return uuid_v7(now.count(), entropy{word(), word()});
-}
 
 int read_schema_version(const connection& db) {
   if (db.number("SELECT count(*) FROM sqlite_master WHERE name = 'meta'") == 0) {
@@ -179,27 +170,6 @@ int stored_version(const connection& db, const projections::table& t) {
   s.text(1, t.name);
   const reset_on_exit done(s);
   return s.step() ? static_cast<int>(s.int_at(0)) : 0;
-}
-
-std::uint32_t row_sum(const summed& row) noexcept {
-  const std::uint64_t numbers[] = {
-    row.position,
-    row.stream,
-    row.version,
-    static_cast<std::uint64_t>(static_cast<std::int64_t>(row.stored_lane)),
-    row.schema | (std::uint64_t{row.command_facts} << 32),
-    static_cast<std::uint64_t>(row.time),
-    row.body_hash,
-    row.key.size() | (static_cast<std::uint64_t>(row.command.size()) << 32)};
-  auto sum = checksum({reinterpret_cast<const char*>(numbers), sizeof numbers}, 0);
-  sum = checksum(row.type, sum);
-  sum = checksum(row.key, sum);
-  sum = checksum(row.command, sum);
-  return static_cast<std::uint32_t>(checksum(row.payload, sum));
-}
-
-std::uint32_t stream_sum(stream_no_t no, std::string_view id) noexcept {
-  return static_cast<std::uint32_t>(checksum(id, no));
 }
 
 }  // namespace recalld::storage::sqlite

@@ -57,23 +57,4 @@ std::string create_table_sql(const projections::table& t, std::string_view name,
 /// The stored version of a projection table; 0 = the file does not have it.
 int stored_version(const connection& db, const projections::table& t);
 
-/// What a fact's row sums up to; a null counts as empty or 0.
-struct summed {
-  position_t position = 0;
-  stream_no_t stream = 0;
-  version_t version = 0;
-  int stored_lane = 0;
-  std::string_view type;
-  std::uint16_t schema = 0;
-  time_us_t time = 0;
-  std::string_view key;
-  std::string_view command;
-  std::uint64_t body_hash = 0;
-  std::uint32_t command_facts = 0;
-  std::string_view payload;
-};
-std::uint32_t row_sum(const summed& row) noexcept;
-/// What a stream's row sums up to.
-std::uint32_t stream_sum(stream_no_t no, std::string_view id) noexcept;
-
 }  // namespace recalld::storage::sqlite

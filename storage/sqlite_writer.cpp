@@ -11,32 +11,6 @@ namespace recalld::storage::sqlite {
 
 using projections::table;
 
-// -- head_cache --
-
-stream_row* head_cache::find(const stream_id& id) {
-  if (auto young = young_.find(id); young != young_.end())
-    return &young->second;
-  if (auto node = old_.extract(id); !node.empty())
-    return &young_.insert(std::move(node)).position->second;
-  return nullptr;
-}
-
-stream_row& head_cache::put(const stream_id& id, const stream_row& row) {
-  return young_.insert_or_assign(id, row).first->second;
-}
-
-void head_cache::age() {
-  if (young_.size() < half_)
-    return;
-  old_ = std::move(young_);
-  young_.clear();
-}
-
-void head_cache::clear() noexcept {
-  young_.clear();
-  old_.clear();
-}
-
 // -- writer --
 
 struct writer::touched {
@@ -350,8 +324,7 @@ bool writer::insert_fact(const recorded& fact) {
     s.null(9).null(10).null(11);
   else
     s.text(9, at.command).integer(10, at.body_hash).integer(11, at.command_facts);
-  s.integer(12, row_sum({at.position, at.stream_no, at.version, stored_lane, fact.type, fact.schema,
-                         at.time, fact.key, at.command, at.body_hash, at.command_facts, payload}));
+  s.integer(12, row_sum(fact));
   s.text(13, payload);
   s.run();
   return db_.changes() != 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "storage/head_cache.hpp"
 #include "storage/sqlite_log.hpp"
 #include "storage/sqlite_rows.hpp"
 #include "storage/sqlite_store.hpp"
@@ -10,24 +11,6 @@
 
 /// Inside `storage/` only.
 namespace recalld::storage::sqlite {
-
-/// Where streams stand, as the writer left them; forgets the longest unused ones.
-class head_cache {
-public:
-  explicit head_cache(std::size_t max) : half_(std::max<std::size_t>(max / 2, 1)) {}
-
-  /// Valid until the next call of `age`.
-  stream_row* find(const stream_id& id);
-  stream_row& put(const stream_id& id, const stream_row& row);
-  /// Lets the older half go when there are too many.
-  void age();
-  void clear() noexcept;
-
-private:
-  using map = std::unordered_map<stream_id, stream_row>;
-  std::size_t half_;
-  map young_, old_;
-};
 
 /// The one connection that writes.
 class writer final : public log_writer {

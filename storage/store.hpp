@@ -89,8 +89,9 @@ struct sweep_report {
 /// The right to write. Exactly one object of this kind is open on a log; it is used by one thread
 /// at a time (it may move between threads). A log that another process holds is `unavailable`.
 ///
-/// After `outcome_unknown` or `corrupt` the object must not be used again: nobody knows what is on
-/// the disk. `fenced` says that a higher epoch exists. Other errors leave the log as it was.
+/// After `corrupt`, and after `outcome_unknown` unless `resolves_unknown`, the object must not be
+/// used again: nobody knows what is on the disk. `fenced` says that a higher epoch exists. Other
+/// errors leave the log as it was.
 class log_writer {
 public:
   virtual ~log_writer() = default;
@@ -109,6 +110,10 @@ public:
   /// that was not refused is on stable storage.
   virtual result<std::vector<unit_outcome>> commit(shard_t shard, epoch_t epoch,
                                                    std::span<const append_unit> units) = 0;
+
+  /// True: after `outcome_unknown` the writer goes on to find out by itself. Until it knows it
+  /// answers `unavailable`; then it goes on from what the log really holds.
+  virtual bool resolves_unknown() const noexcept { return false; }
 
   /// Forgets what bases allow to forget, in small transactions: payloads of facts at or below a
   /// stream's base go at once; blanked rows whose receipts are not needed any more (no command, or

@@ -4,9 +4,11 @@
 #include "events/fold.hpp"
 #include "projections/projections.hpp"
 #include "storage/model_store.hpp"
+#include "storage/postgres_store.hpp"
 #include "storage/sqlite_store.hpp"
 #include "storage/store.hpp"
 #include "tests/catch.hpp"
+#include "tests/postgres_server.hpp"
 
 #include <atomic>
 #include <filesystem>
@@ -53,9 +55,22 @@ struct sqlite_backend {
   result<std::unique_ptr<store>> open() { return open_sqlite(options); }
 };
 
+/// A schema of its own in the database of the tests' server.
+struct postgres_backend {
+  postgres_options options{.url = recalld::tests::postgres_server::shared().url(),
+                           .schema = fresh_schema()};
+  result<std::unique_ptr<store>> open() { return open_postgres(options); }
+
+  static std::string fresh_schema() {
+    static std::atomic<int> count{0};
+    return "log_" + std::to_string(++count);
+  }
+};
+
 /// Every sentence of the contract is checked on each of these.
 #define EVERY_STORE                                                             \
-  recalld::storage::testing::model_backend, recalld::storage::testing::sqlite_backend
+  recalld::storage::testing::model_backend, recalld::storage::testing::sqlite_backend, \
+    recalld::storage::testing::postgres_backend
 
 // -- results --
 

@@ -1,0 +1,54 @@
+#include "storage/log_row.hpp"
+
+#include "storage/checksum.hpp"
+
+#include <chrono>
+#include <random>
+
+namespace recalld::storage {
+
+std::uint32_t row_sum(const summed& row) noexcept {
+  const std::uint64_t numbers[] = {
+    row.position,
+    row.stream,
+    row.version,
+    static_cast<std::uint64_t>(static_cast<std::int64_t>(row.stored_lane)),
+    row.schema | (std::uint64_t{row.command_facts} << 32),
+    static_cast<std::uint64_t>(row.time),
+    row.body_hash,
+    row.key.size() | (static_cast<std::uint64_t>(row.command.size()) << 32)};
+  auto sum = checksum({reinterpret_cast<const char*>(numbers), sizeof numbers}, 0);
+  sum = checksum(row.type, sum);
+  sum = checksum(row.key, sum);
+  sum = checksum(row.command, sum);
+  return static_cast<std::uint32_t>(checksum(row.payload, sum));
+}
+
+std::uint32_t row_sum(const recorded& fact) noexcept {
+  return row_sum({fact.at.position, fact.at.stream_no, fact.at.version, static_cast<int>(fact.lane),
+                  fact.type, fact.schema, fact.at.time, fact.key, fact.at.command,
+                  fact.at.body_hash, fact.at.command_facts, fact.payload.view()});
+}
+
+std::uint32_t stream_sum(stream_no_t no, std::string_view id) noexcept {
+  return static_cast<std::uint32_t>(checksum(id, no));
+}
+
+std::string behind_prefix(std::string_view prefix) {
+  std::string out(prefix);
+  while (!out.empty() && static_cast<unsigned char>(out.back()) == 0xff)
+    out.pop_back();
+  if (!out.empty())
+    out.back() = static_cast<char>(static_cast<unsigned char>(out.back()) + 1);
+  return out;
+}
+
+std::string fresh_log_id() {
+  std::random_device chance;
+  auto word = [&] { return (static_cast<std::uint64_t>(chance()) << 32) | chance(); };
+  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
+    std::chrono::system_clock::now().time_since_epoch());
+  return uuid_v7(now.count(), entropy{word(), word()});
+}
+
+}  // namespace recalld::storage

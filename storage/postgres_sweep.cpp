@@ -1,0 +1,235 @@
+#include "projections/projections.hpp"
+#include "storage/failpoint.hpp"
+#include "storage/postgres_writer.hpp"
+
+#include <algorithm>
+#include <limits>
+
+/// Forgetting what lies at or below the bases of streams, as `sqlite_sweep.cpp` does it. When the
+/// answer to a sweep's commit is lost, nothing has to be found out: the next one sees what is left.
+namespace recalld::storage::postgres {
+
+namespace {
+
+/// Facts per transaction: a commit that waits for the sweep waits for a few milliseconds.
+constexpr std::size_t facts_per_transaction = 1000;
+
+struct sweepable_fact {
+  position_t position = 0;
+  version_t version = 0;
+  time_us_t time = 0;
+  std::string command;
+  std::string type;
+  std::uint16_t schema = 0;
+  std::uint64_t body_hash = 0;
+  std::uint32_t command_facts = 0;
+};
+
+const statement sweepable(
+  "SELECT position, version, time, command, type, schema, body_hash, command_facts FROM log "
+  "WHERE stream = $1 AND lane = $2 AND version > $3 AND version <= $4 ORDER BY version LIMIT $5");
+const statement debts("SELECT stream FROM sweep_debt WHERE shard = $1 AND due < $2 "
+                      "ORDER BY due, stream LIMIT $3");
+const statement standing("SELECT base, (SELECT max(through) FROM borrows WHERE source = $1) "
+                         "FROM streams WHERE no = $1");
+const statement blank("UPDATE log SET payload = NULL, key = NULL, lane = u.lane, sum = u.sum FROM "
+                      "unnest($2::int8[], $3::int2[], $4::int4[]) AS u(position, lane, sum) "
+                      "WHERE log.shard = $1 AND log.position = u.position");
+const statement forget("DELETE FROM log WHERE shard = $1 AND position = ANY($2)");
+const statement merged("UPDATE streams SET merged = $2, merged_time = $3 "
+                       "WHERE no = $1 AND merged < $2");
+const statement settle("DELETE FROM sweep_debt WHERE stream = $1");
+const statement postpone("UPDATE sweep_debt SET due = $2 WHERE stream = $1");
+const statement blank_before("SELECT first, last FROM blanks WHERE shard = $1 AND first < $2 "
+                             "ORDER BY first DESC LIMIT 1");
+const statement blank_after("DELETE FROM blanks WHERE shard = $1 AND first = $2 RETURNING last");
+const statement put_blank("INSERT INTO blanks VALUES($1, $2, $3) "
+                          "ON CONFLICT (shard, first) DO UPDATE SET last = excluded.last");
+const statement lock_row("SELECT epoch FROM shards WHERE shard = $1 FOR UPDATE");
+
+template <class... Ns>
+parameters numbers(Ns... n) {
+  parameters p;
+  (p.integer(n), ...);
+  return p;
+}
+
+/// Facts of one lane in `(after, through]`, oldest first.
+std::vector<sweepable_fact> facts_of(connection& db, stream_no_t stream, int stored_lane,
+                                     version_t after, version_t through, std::size_t limit) {
+  const auto found = db.query(sweepable, numbers(stream, stored_lane, after, through,
+                                                 static_cast<std::uint64_t>(limit)));
+  std::vector<sweepable_fact> out(found.rows());
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    auto& f = out[i];
+    f.position = found.uint_at(i, 0);
+    f.version = found.uint_at(i, 1);
+    f.time = found.int_at(i, 2);
+    f.command = found.view_at(i, 3);
+    f.type = found.view_at(i, 4);
+    f.schema = static_cast<std::uint16_t>(found.int_at(i, 5));
+    f.body_hash = found.uint_at(i, 6);
+    f.command_facts = static_cast<std::uint32_t>(found.int_at(i, 7));
+  }
+  return out;
+}
+
+}  // namespace
+
+void writer::lock_shard(shard_t shard, epoch_t epoch) {
+  const auto& r = right_of(shard, epoch);
+  const auto row = db_.query(lock_row, numbers(shard));
+  if (row.rows() == 0 || row.uint_at(0, 0) != r.epoch)
+    refuse(errc::fenced, "shard " + std::to_string(shard) + " is not written under epoch "
+                           + std::to_string(r.epoch) + " any more");
+}
+
+result<sweep_report> writer::sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+                                   std::size_t budget) {
+  return writing([&]() -> result<sweep_report> {
+    sweep_report out;
+    // A rebuild that is under way reads the log as it was when it began.
+    if (shadow_)
+      return out;
+    if (!live_.knows(projections::receipts::spec))
+      refuse(errc::unavailable, "the receipts are being rebuilt");
+    right_of(shard, epoch);
+    std::size_t used = 0;
+    do {
+      const auto now = std::min(budget - used, facts_per_transaction);
+      const auto facts = sweep_some(shard, epoch, receipts_before, now, out);
+      if (facts == 0)
+        break;
+      used += facts;
+    } while (used < budget);
+    return out;
+  });
+}
+
+/// One transaction. Gives what it cost; 0 = there was nothing to do.
+std::size_t writer::sweep_some(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+                               std::size_t budget, sweep_report& report) {
+  transaction change(db_);
+  lock_shard(shard, epoch);
+  // Debts that are due at once have 0 there, whatever the age of receipts.
+  const auto streams = db_.query(debts, numbers(shard, std::max<time_us_t>(receipts_before, 1),
+                                                static_cast<std::uint64_t>(budget) + 1));
+  std::size_t used = 0;
+  std::size_t next = 0;
+  for (; next < streams.rows() && used < budget; ++next)
+    used += std::max<std::size_t>(1, sweep_stream(shard, streams.uint_at(next, 0), receipts_before,
+                                                  budget - used, report));
+  report.more = next < streams.rows() || used >= budget;
+  if (used == 0)
+    return 0;
+  std::vector<request> rows;
+  live_.write(rows);
+  if (!rows.empty())
+    db_.run(rows);
+  live_.forget();
+  failpoint("postgres.sweep.before");
+  change.commit();
+  failpoint("postgres.sweep.after");
+  return used;
+}
+
+std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t receipts_before,
+                                 std::size_t budget, sweep_report& report) {
+  version_t base = 0;
+  version_t borrowed = 0;
+  if (const auto at = db_.query(standing, numbers(stream)); at.rows() != 0) {
+    base = at.uint_at(0, 0);
+    borrowed = at.null_at(0, 1) ? 0 : std::min(at.uint_at(0, 1), base);
+  }
+
+  std::size_t used = 0;
+  std::vector<position_t> gone;
+  version_t newest_gone = 0;
+  time_us_t newest_gone_time = 0;
+  array blank_position(type::int8), blank_lane(type::int2), blank_sum(type::int4);
+  auto merge = [&](const sweepable_fact& f) {
+    if (!f.command.empty())
+      live_.add(projections::erase{&projections::receipts::spec,
+                                   {f.command, static_cast<std::int64_t>(stream)}},
+                true);
+    gone.push_back(f.position);
+    if (f.version > newest_gone) {
+      newest_gone = f.version;
+      newest_gone_time = f.time;
+    }
+  };
+
+  // Facts that nobody reads any more.
+  auto due = std::numeric_limits<time_us_t>::max();
+  for (int l = 0; l < lane_count; ++l) {
+    const auto stored = blanked_lane(static_cast<lane>(l));
+    // Blanked before, and kept for their receipts. Times grow with versions.
+    const auto blanked = facts_of(db_, stream, stored, 0, base, budget - used);
+    for (const auto& f : facts_of(db_, stream, l, borrowed, base, budget - used)) {
+      ++used;
+      ++report.blanked;
+      if (f.command.empty() || f.time < receipts_before) {
+        merge(f);
+        continue;
+      }
+      due = std::min(due, f.time);
+      blank_position.integer(f.position);
+      blank_lane.integer(std::int64_t{stored});
+      blank_sum.integer(static_cast<std::int32_t>(row_sum({f.position, stream, f.version, stored,
+                                                           f.type, f.schema, f.time, {}, f.command,
+                                                           f.body_hash, f.command_facts, {}})));
+    }
+    for (const auto& f : blanked) {
+      if (f.time >= receipts_before || used >= budget) {
+        due = std::min(due, f.time);
+        break;
+      }
+      ++used;
+      merge(f);
+    }
+  }
+  report.merged += gone.size();
+  if (!blank_position.empty()) {
+    parameters p;
+    p.integer(shard)
+      .column(std::move(blank_position))
+      .column(std::move(blank_lane))
+      .column(std::move(blank_sum));
+    db_.query(blank, std::move(p));
+  }
+  if (!gone.empty()) {
+    array positions(type::int8);
+    for (const auto at : gone)
+      positions.integer(at);
+    parameters p;
+    p.integer(shard).column(std::move(positions));
+    db_.query(forget, std::move(p));
+    add_blanks(shard, gone);
+    db_.query(merged, numbers(stream, newest_gone, newest_gone_time));
+  }
+  if (used >= budget)
+    return used;  // perhaps not all
+  if (due == std::numeric_limits<time_us_t>::max())
+    db_.query(settle, numbers(stream));
+  else
+    db_.query(postpone, numbers(stream, due));
+  return used;
+}
+
+void writer::add_blanks(shard_t shard, std::vector<position_t>& positions) {
+  std::sort(positions.begin(), positions.end());
+  for (std::size_t i = 0; i < positions.size();) {
+    auto first = positions[i];
+    auto last = first;
+    while (++i < positions.size() && positions[i] == last + 1)
+      ++last;
+    if (const auto before = db_.query(blank_before, numbers(shard, first));
+        before.rows() != 0 && before.uint_at(0, 1) + 1 == first)
+      first = before.uint_at(0, 0);
+    if (const auto after = db_.query(blank_after, numbers(shard, last + 1)); after.rows() != 0)
+      last = after.uint_at(0, 0);
+    db_.query(put_blank, numbers(shard, first, last));
+  }
+}
+
+}  // namespace recalld::storage::postgres
