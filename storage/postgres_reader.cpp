@@ -380,6 +380,8 @@ result<void> reader::begin_snapshot() {
       // A table that a rebuild puts in place later would look empty from here: let it wait.
       if (!names.empty())
         db_.exec("LOCK TABLE " + names + " IN ACCESS SHARE MODE");
+      // The view is taken by the first query, not by BEGIN.
+      db_.exec("SELECT head FROM shards LIMIT 1");
     } catch (const failure&) {
       if (db_.in_transaction())
         db_.exec("ROLLBACK");

@@ -96,6 +96,15 @@ pid_t run(const std::vector<std::string>& command, const fs::path& log) {
   ::_exit(127);
 }
 
+/// Memory, where there is plenty: hundreds of logs are made, and power is not cut here.
+fs::path scratch_place() {
+  std::error_code e;
+  const fs::path memory = "/dev/shm";
+  constexpr std::uintmax_t plenty = 2ull << 30;
+  const auto room = fs::space(memory, e);
+  return !e && room.available > plenty ? memory : fs::temp_directory_path();
+}
+
 std::string text_of(const fs::path& file) {
   std::ifstream in(file);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -131,7 +140,7 @@ postgres_server::postgres_server(const std::string& settings)
   const auto bin = binaries();
   if (!bin)
     throw std::runtime_error("Postgres is not installed");
-  directory_ = fs::temp_directory_path()
+  directory_ = scratch_place()
                / ("recalld-pg-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
   fs::remove_all(directory_);
   fs::create_directories(directory_);
