@@ -117,7 +117,10 @@ void journal_state::commit(std::vector<waiting> batch) {
     const auto& e = outcome.error();
     for (auto& w : batch)
       w.promise.deliver(reply<appended>{fail(e)});
-    if (e.code != errc::unavailable) {
+    const bool goes_on =
+      e.code == errc::unavailable
+      || (e.code == errc::outcome_unknown && writer_->resolves_unknown());
+    if (!goes_on) {
       ended_ = true;
       for (auto& w : waiting_)
         w.promise.deliver(reply<appended>{fail(errc::unavailable, "the node is ending")});

@@ -11,11 +11,11 @@ packages() {
   case $1 in
   build) # compiling, testing, the demo
     echo ca-certificates g++ cmake ninja-build mold ccache make git pkg-config python3 curl openssl
-    echo libcaf-dev librocksdb-dev libsqlite3-dev libsqlitecpp-dev libpqxx-dev
+    echo libcaf-dev librocksdb-dev libsqlite3-dev libsqlitecpp-dev libpqxx-dev libpq-dev
     echo nlohmann-json3-dev libsimdjson-dev libexpected-dev libcli11-dev libspdlog-dev libfmt-dev
     echo libssl-dev libsodium-dev libhowardhinnant-date-dev libjemalloc-dev
     echo libicu-dev libstemmer-dev
-    echo catch2 librapidcheck-dev libbenchmark-dev
+    echo catch2 librapidcheck-dev libbenchmark-dev postgresql
     ;;
   develop) echo clang-format clang-tidy ;;
   bootstrap) echo debootstrap ;;

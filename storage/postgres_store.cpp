@@ -39,6 +39,13 @@ result<std::unique_ptr<store>> open_postgres(const postgres_options& options) {
     [&]() -> result<std::unique_ptr<store>> { return std::make_unique<postgres_store>(options); });
 }
 
+result<std::vector<std::string>> postgres_risks(const std::string& url) {
+  return postgres::guarded([&]() -> result<std::vector<std::string>> {
+    postgres::connection db({.url = url}, postgres::connection::mode::read);
+    return postgres::unsafe_settings(db);
+  });
+}
+
 bool is_postgres_url(std::string_view store) noexcept {
   return store.starts_with("postgres://") || store.starts_with("postgresql://");
 }

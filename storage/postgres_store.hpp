@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace recalld::storage {
 
@@ -45,6 +47,9 @@ struct postgres_options {
 /// loses acknowledged writes (unless `allow_unsafe`), or the log is a newer program's. `corrupt`:
 /// the log is damaged. `not_found`: read-only and there is no log. `invalid`: the URL.
 result<std::unique_ptr<store>> open_postgres(const postgres_options& options);
+
+/// What of a server's settings may lose acknowledged writes, one sentence each; empty: nothing.
+result<std::vector<std::string>> postgres_risks(const std::string& url);
 
 /// Whether a store is named by a URL of Postgres and not by a directory.
 bool is_postgres_url(std::string_view store) noexcept;
