@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <compare>
 #include <span>
+#include <string_view>
+#include <vector>
 
 /// Inside `storage/` only: the order of cells and rows that every store keeps: null, then whole
 /// numbers, then text by its bytes.
@@ -42,6 +44,29 @@ struct row_less {
     return order(a, b) < 0;
   }
 };
+
+/// By which columns a query is ordered: its index's, then the table's key.
+struct access_path {
+  std::vector<std::size_t> order;
+  int only_where_set = -1;    ///< As in `projections::index`.
+  std::string_view wrong{};  ///< Why the query does not fit it; empty = it does.
+};
+
+inline access_path access_path_of(const projections::row_query& q) {
+  access_path out;
+  if (q.index >= 0) {
+    const auto& ix = q.table->indexes.at(static_cast<std::size_t>(q.index));
+    out.order = ix.columns;
+    out.only_where_set = ix.only_where_set;
+  }
+  for (std::size_t i = 0; i < q.table->key_columns; ++i)
+    out.order.push_back(i);
+  if (q.equals.size() > out.order.size())
+    out.wrong = "more fixed columns than the index has";
+  else if (q.after && q.after->size() != out.order.size() - q.equals.size())
+    out.wrong = "the cursor does not fit the index";
+  return out;
+}
 
 /// The cells of a row that are its key.
 inline std::span<const projections::value> key_of(const projections::table& t,

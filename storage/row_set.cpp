@@ -193,14 +193,9 @@ void row_set::take(const table& t, row_set& from) {
 
 std::vector<row> row_set::rows(const row_query& q) const {
   const auto& t = *q.table;
-  std::vector<std::size_t> columns;
-  int only_where_set = -1;
-  if (q.index >= 0) {
-    columns = t.indexes.at(static_cast<std::size_t>(q.index)).columns;
-    only_where_set = t.indexes[static_cast<std::size_t>(q.index)].only_where_set;
-  }
-  for (std::size_t i = 0; i < t.key_columns; ++i)
-    columns.push_back(i);
+  const auto path = access_path_of(q);
+  const auto& columns = path.order;
+  const auto only_where_set = path.only_where_set;
 
   auto compare = [&](const row& a, const row& b) {
     for (const auto c : columns)

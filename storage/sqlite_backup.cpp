@@ -81,10 +81,8 @@ void copy(const sqlite::connection& from, const fs::path& to, const backup_progr
   }
   sqlite3_backup_finish(copying);
   from.exec("COMMIT");
-  if (step != SQLITE_DONE) {
-    auto f = sqlite::failure_of(target.getHandle());
-    throw f;
-  }
+  if (step != SQLITE_DONE)
+    throw sqlite::failure_of(target.getHandle());
 }
 
 backup_report look_at(const sqlite::connection& db, const fs::path& file) {

@@ -324,20 +324,10 @@ std::string behind(const table& t, std::span<const std::size_t> columns,
 
 std::vector<row> row_finder::rows(const row_query& q) {
   const auto& t = *q.table;
-  std::vector<std::size_t> order;
-  int only_where_set = -1;
-  if (q.index >= 0) {
-    const auto& ix = t.indexes.at(static_cast<std::size_t>(q.index));
-    order = ix.columns;
-    only_where_set = ix.only_where_set;
-  }
-  for (std::size_t i = 0; i < t.key_columns; ++i)
-    order.push_back(i);
-  if (q.equals.size() > order.size())
-    refuse(errc::invalid, "more fixed columns than the index has");
+  const auto [order, only_where_set, wrong] = access_path_of(q);
+  if (!wrong.empty())
+    refuse(errc::invalid, std::string(wrong));
   const std::span rest = std::span(order).subspan(q.equals.size());
-  if (q.after && q.after->size() != rest.size())
-    refuse(errc::invalid, "the cursor does not fit the index");
 
   std::string where;
   bindings bound;
