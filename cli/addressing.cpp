@@ -3,16 +3,34 @@
 #include <chrono>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include "storage/postgres_store.hpp"
 #include "storage/sqlite_store.hpp"
 
 namespace recalld::cli {
 
 namespace {
 
+result<std::unique_ptr<storage::store>> open_remote(const settings& s, bool read_only) {
+  storage::postgres_options options;
+  options.url = s.text("store");
+  options.schema = s.text("postgres.schema");
+  options.allow_unsafe = s.flag("postgres.allow_unsafe");
+  options.read_only = read_only;
+  // Two processes of one node are two incarnations.
+  options.application_name = fmt::format("recalld/{}/{}", s.text("node.name"), ::getpid());
+  auto opened = storage::open_postgres(options);
+  if (!opened)
+    opened.error().message = fmt::format("{}: {}", log_place(s), opened.error().message);
+  return opened;
+}
+
 result<std::unique_ptr<storage::store>> open_log(const invocation& call, bool read_only) {
+  if (log_is_remote(call.settings))
+    return open_remote(call.settings, read_only);
   storage::sqlite_options options;
-  options.directory = call.settings.path("data");
+  options.directory = log_directory(call.settings);
   options.read_only = read_only;
   auto opened = storage::open_sqlite(options);
   if (!opened && opened.error().code == errc::not_found)
@@ -21,6 +39,18 @@ result<std::unique_ptr<storage::store>> open_log(const invocation& call, bool re
 }
 
 }  // namespace
+
+bool log_is_remote(const settings& s) { return storage::is_postgres_url(s.text("store")); }
+
+std::string log_place(const settings& s) {
+  return log_is_remote(s) ? storage::printable_postgres_url(s.text("store"))
+                          : log_directory(s).string();
+}
+
+std::filesystem::path log_directory(const settings& s) {
+  const auto& store = s.text("store");
+  return store.empty() ? s.path("data") : std::filesystem::path(store);
+}
 
 result<std::string> required_setting(const invocation& call, std::string_view key) {
   const auto& value = call.settings.text(key);

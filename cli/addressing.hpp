@@ -17,7 +17,14 @@ result<api::session_key> session_key_of(const invocation& call, std::string sess
 /// A setting that must not be empty here, such as `app`.
 result<std::string> required_setting(const invocation& call, std::string_view key);
 
-/// Opens the log of the data directory for reading; a server may be running on it.
+/// Where the log is, for people: a directory, or a URL without its password.
+std::string log_place(const settings& s);
+/// Whether it is in a Postgres database.
+bool log_is_remote(const settings& s);
+/// The directory of a log that is in one.
+std::filesystem::path log_directory(const settings& s);
+
+/// Opens the log for reading; a server may be running on it.
 result<std::unique_ptr<storage::store>> open_log_to_read(const invocation& call);
 /// Opens it for writing; `unavailable` while a server has it.
 result<std::unique_ptr<storage::store>> open_log_to_write(const invocation& call);

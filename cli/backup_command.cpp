@@ -1,8 +1,10 @@
 #include <memory>
+#include <optional>
 
 #include <CLI/App.hpp>
 #include <fmt/format.h>
 
+#include "cli/addressing.hpp"
 #include "cli/commands.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/progress.hpp"
@@ -44,14 +46,25 @@ int tell(const invocation& call, std::string_view what, std::string_view where, 
   return exit_code::success;
 }
 
+/// What a database keeps is copied by its own means.
+std::optional<error> elsewhere(const invocation& call) {
+  if (!log_is_remote(call.settings))
+    return {};
+  return invalid("store", "the log is in Postgres: copy it with pg_basebackup or pg_dump");
+}
+
 int back_up(const invocation& call, const options& o) {
+  if (const auto no = elsewhere(call))
+    return call.fail(*no);
   return tell(call, "backup", o.file, [&](const storage::backup_progress& progress) {
-    return storage::back_up_sqlite(call.settings.path("data"), o.file, progress);
+    return storage::back_up_sqlite(log_directory(call.settings), o.file, progress);
   });
 }
 
 int restore(const invocation& call, const options& o) {
-  const auto data = call.settings.path("data");
+  if (const auto no = elsewhere(call))
+    return call.fail(*no);
+  const auto data = log_directory(call.settings);
   return tell(call, "restore", data.string(), [&](const storage::backup_progress& progress) {
     auto done = storage::restore_sqlite(o.file, data, o.replace, progress);
     if (!done && done.error().code == errc::conflict)

@@ -17,6 +17,7 @@
 #include "cli/json_view.hpp"
 #include "cli/text_table.hpp"
 #include "events/codec.hpp"
+#include "storage/postgres_store.hpp"
 
 namespace recalld::cli {
 
@@ -96,11 +97,14 @@ private:
   }
 
   void log() {
-    const auto file = data() / "recalld.db";
+    const bool remote = log_is_remote(s());
+    const auto file = log_directory(s()) / "recalld.db";
     std::error_code e;
-    if (!fs::exists(file, e))
+    if (!remote && !fs::exists(file, e))
       return tell(grade::note, "log", "there is none yet");
     auto store = open_log_to_read(call_);
+    if (!store && remote && store.error().code == errc::not_found)
+      return tell(grade::note, "log", "there is none yet in " + log_place(s()));
     if (!store)
       return tell(grade::bad, "log", store.error().message);
     auto reader = (*store)->open_reader();
@@ -112,8 +116,22 @@ private:
       return tell(grade::bad, "log", head.error().message);
     tell(grade::good, "log",
          fmt::format("{}, generation {}, {} facts, {}", log_id_, (*reader)->identity().generation,
-                     grouped(*head), human_bytes(fs::file_size(file, e))));
+                     grouped(*head),
+                     remote ? log_place(s()) : human_bytes(fs::file_size(file, e))));
+    if (remote)
+      durability();
     schema(**reader, *head);
+  }
+
+  /// What of the database's settings may lose acknowledged writes.
+  void durability() {
+    const auto risks = storage::postgres_risks(s().text("store"));
+    if (!risks)
+      return tell(grade::bad, "durability", risks.error().message);
+    if (risks->empty())
+      return tell(grade::good, "durability", "the database keeps what it acknowledged");
+    for (const auto& risk : *risks)
+      tell(grade::bad, "durability", risk);
   }
 
   /// Reads the newest facts: their sums are checked, and this program must understand them.

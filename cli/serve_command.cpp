@@ -105,7 +105,10 @@ std::string with_port(const std::string& address, std::uint16_t port) {
 
 void tell_ready(const invocation& call, const std::string& listen, const std::string& log_id,
                 std::int64_t ms) {
-  const auto data = fs::absolute(call.settings.path("data")).lexically_normal().string();
+  const auto& s = call.settings;
+  const auto data = log_is_remote(s)
+                      ? log_place(s)
+                      : fs::absolute(log_directory(s)).lexically_normal().string();
   if (call.json) {
     json::object_writer w;
     w.str("listen", listen).str("data", data).str("log", log_id).num("ready_ms", ms);
@@ -167,6 +170,7 @@ command serve_command() {
     .audience = used_by::store | used_by::server,
     .examples =
       {"recalld serve", "recalld serve --data /var/lib/recalld --address 0.0.0.0",
+       "recalld serve --store postgres://recalld@db.example/recalld",
        "recalld serve --port 0 --json            the line with the port is for a program"},
     .prepare = [](CLI::App&) -> runner { return serve; },
     .heading = "Server",

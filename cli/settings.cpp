@@ -24,6 +24,14 @@ constexpr std::uint64_t mib = 1 << 20;
 constexpr std::array table{
   setting{"data", "--data", path, "./recalld-data", "Directory of the log.",
           used_by::store | used_by::client},
+  setting{"store", "--store", text, "",
+          "Where the log is: a directory, or postgres://USER@HOST/DATABASE; empty: the data "
+          "directory.",
+          used_by::store},
+  setting{"postgres.schema", "--postgres-schema", text, "recalld",
+          "Schema of the log in a Postgres database.", used_by::store},
+  setting{"postgres.allow_unsafe", "--allow-unsafe", boolean, "false",
+          "Start also where Postgres' settings may lose acknowledged writes.", used_by::store},
   setting{"listen.address", "--address", text, "127.0.0.1", "Address that the server listens on.",
           used_by::server},
   setting{"listen.port", "--port", whole, "4711",
