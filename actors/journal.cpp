@@ -134,6 +134,8 @@ void journal_state::commit(std::vector<waiting> batch) {
   committed->shard = shard_;
   checkpointed_ = false;
   around_->commits.fetch_add(1, std::memory_order_relaxed);
+  std::vector<appended> answers;
+  answers.reserve(batch.size());
   for (std::size_t i = 0; i < batch.size(); ++i) {
     auto& out = (*outcome)[i];
     appended answer;
@@ -153,11 +155,14 @@ void journal_state::commit(std::vector<waiting> batch) {
         self_->send(around_->directory, foreign_recorded{units[i].parts[p].stream, {from, to}});
       from = to;
     }
-    batch[i].promise.deliver(reply<appended>{std::move(answer)});
+    answers.push_back(std::move(answer));
   }
   around_->facts.fetch_add(committed->facts.size(), std::memory_order_relaxed);
+  // Before the answers: a watch that begins after one has it behind itself.
   if (!committed->facts.empty())
     self_->send(around_->feed, published{std::move(committed)});
+  for (std::size_t i = 0; i < batch.size(); ++i)
+    batch[i].promise.deliver(reply<appended>{std::move(answers[i])});
 }
 
 result<bool> journal_state::rebuild(storage::rebuild& work) {
