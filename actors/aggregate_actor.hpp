@@ -330,7 +330,7 @@ private:
     for (auto& f : decided.foreign)
       unit.parts.push_back({f.stream, std::nullopt, std::move(f.facts), {}});
 
-    self_->request(around_->journal, caf::infinite, std::move(wish))
+    self_->request(around_->journal_for(stream_), caf::infinite, std::move(wish))
       .await(
         [this, one, keys = std::move(keys)](reply<appended>& r) mutable {
           if (!r.value)

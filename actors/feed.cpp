@@ -2,7 +2,7 @@
 
 #include <caf/all.hpp>
 
-#include <charconv>
+#include <algorithm>
 #include <chrono>
 
 namespace recalld::actors {
@@ -13,24 +13,6 @@ constexpr std::size_t stretch = 128;
 constexpr auto retry_after = std::chrono::milliseconds(200);
 
 }  // namespace
-
-std::string render_cursor(const storage::log_identity& log, position_t position) {
-  return "1." + log.log_id + '.' + std::to_string(log.generation) + '.' + std::to_string(position);
-}
-
-result<position_t> parse_cursor(const storage::log_identity& log, std::string_view text) {
-  const auto prefix = "1." + log.log_id + '.' + std::to_string(log.generation) + '.';
-  position_t position = 0;
-  if (text.starts_with(prefix)) {
-    const auto digits = text.substr(prefix.size());
-    const auto [end, bad] = std::from_chars(digits.data(), digits.data() + digits.size(), position);
-    if (bad == std::errc{} && end == digits.data() + digits.size())
-      return position;
-  }
-  if (text.starts_with("1."))
-    return fail_field("after", "is a cursor of another log, or of a time before a restore");
-  return fail_field("after", "is not a cursor");
-}
 
 std::string render_fact(const recorded& r) {
   json::object_writer stream;
@@ -57,10 +39,10 @@ bool watch_filter::matches(const stream_id& stream) const {
 }
 
 void feed_state::start(caf::stateful_actor<feed_state>* self, surroundings_ptr around,
-                       position_t head) {
+                       log_place heads) {
   self_ = self;
   around_ = std::move(around);
-  head_ = head;
+  heads_ = std::move(heads);
   id_prefix_ = "w" + std::to_string(around_->clock()) + "-";
   self_->set_down_handler([this](caf::down_msg& down) { gone(down.source); });
 }
@@ -72,14 +54,14 @@ result<watch_started> feed_state::begin(start_watch& wish) {
   w.filter = std::move(wish.filter);
   w.sink = std::move(wish.sink);
   w.credit = wish.credit;
-  w.cursor = head_;
-  if (!wish.after.empty()) {
-    auto position = parse_cursor(around_->log, wish.after);
-    if (!position)
-      return fail(position.error());
-    if (*position > head_)
-      return fail_field("after", "lies ahead of the log");
-    w.cursor = *position;
+  w.cursor = heads_;
+  if (wish.from_start) {
+    w.cursor.assign(heads_.size(), 0);
+  } else if (!wish.after.empty()) {
+    auto place = parse_cursor(around_->log, heads_, wish.after);
+    if (!place)
+      return fail(place.error());
+    w.cursor = std::move(*place);
   }
   auto id = id_prefix_ + std::to_string(next_id_++);
   if (sinks_[w.sink.address()]++ == 0)
@@ -128,8 +110,8 @@ void feed_state::gone(const caf::actor_addr& sink) {
   around_->watchers.store(watchers_.size(), std::memory_order_relaxed);
 }
 
-std::string feed_state::render(const watch_filter& filter, const std::vector<shared_fact>& facts,
-                               position_t after, position_t through) const {
+std::string feed_state::render(const watch_filter& filter, std::span<const shared_fact> facts,
+                               position_t after) const {
   std::string list;
   for (const auto& f : facts) {
     if (f->at.position <= after || f->blanked || !filter.matches(f->at.stream))
@@ -137,58 +119,85 @@ std::string feed_state::render(const watch_filter& filter, const std::vector<sha
     list += list.empty() ? "" : ",";
     list += render_fact(*f);
   }
-  if (list.empty())
-    return {};
-  json::object_writer w;
-  w.str("cursor", render_cursor(around_->log, through)).raw("facts", "[" + list + "]");
-  return std::move(w).done();
+  return list;
 }
 
-void feed_state::push(const std::string& id, watcher& w, std::string batch) {
+/// Hands facts over, if there are any, with the cursor that the watcher has reached.
+void feed_state::push(const std::string& id, watcher& w, const std::string& facts) {
+  if (facts.empty())
+    return;
+  json::object_writer batch;
+  batch.str("cursor", render_cursor(around_->log, w.cursor)).raw("facts", "[" + facts + "]");
   --w.credit;
-  self_->send(w.sink, id, std::move(batch));
+  self_->send(w.sink, id, std::move(batch).done());
 }
 
 void feed_state::publish(const batch& committed) {
-  const auto before = head_;
-  head_ = committed.facts.back()->at.position;
+  // Facts of one shard are in order, but those of several may take turns.
+  const auto shard_of = [&](const shared_fact& f) {
+    return static_cast<storage::shard_t>(f->at.stream_no % heads_.size());
+  };
+  if (heads_.size() == 1) {
+    publish_shard(0, committed.facts);
+    return;
+  }
+  std::map<storage::shard_t, std::vector<shared_fact>> by_shard;
+  for (const auto& f : committed.facts)
+    by_shard[shard_of(f)].push_back(f);
+  for (const auto& [shard, facts] : by_shard)
+    publish_shard(shard, facts);
+}
+
+void feed_state::publish_shard(storage::shard_t shard, std::span<const shared_fact> facts) {
+  const auto before = facts.front()->at.position - 1;
+  const auto head = facts.back()->at.position;
+  if (head <= heads_[shard])
+    return;  // Read from the log already.
+  // What is missing between was committed by another journal, or by a commit that was given up for
+  // lost: it is in the log, where everybody who waits for it is sent now.
+  const bool gap = before > heads_[shard];
+  heads_[shard] = head;
   // Many watchers want the same: rendered once.
   std::map<std::pair<std::uint8_t, std::string_view>, std::string> rendered;
   for (auto& [id, w] : watchers_) {
-    if (w.credit == 0 || w.reading || w.cursor < before)
-      continue;  // Behind: reads on when it has credit.
-    if (w.cursor >= head_)
-      continue;  // Read ahead of this message already.
-    if (w.cursor == before) {
+    auto& cursor = w.cursor[shard];
+    if (w.credit == 0 || w.reading || cursor >= head)
+      continue;  // Behind: reads on when it has credit. Or ahead of this message already.
+    if (gap || cursor < before) {
+      catch_up(id, w);
+    } else if (cursor == before) {
       auto [text, fresh] = rendered.try_emplace({w.filter.kind, w.filter.parts});
       if (fresh)
-        text->second = render(w.filter, committed.facts, before, head_);
-      w.cursor = head_;
-      if (!text->second.empty())
-        push(id, w, text->second);
+        text->second = render(w.filter, facts, before);
+      cursor = head;
+      push(id, w, text->second);
     } else {
-      auto rest = render(w.filter, committed.facts, w.cursor, head_);
-      w.cursor = head_;
-      if (!rest.empty())
-        push(id, w, std::move(rest));
+      const auto rest = render(w.filter, facts, cursor);
+      cursor = head;
+      push(id, w, rest);
     }
   }
 }
 
 void feed_state::catch_up(const std::string& id, watcher& w) {
-  if (w.reading || w.credit == 0 || w.cursor >= head_)
+  if (w.reading || w.credit == 0)
     return;
+  const auto behind = std::mismatch(heads_.begin(), heads_.end(), w.cursor.begin(),
+                                    [](position_t head, position_t at) { return at >= head; });
+  if (behind.first == heads_.end())
+    return;
+  const auto shard = static_cast<storage::shard_t>(behind.first - heads_.begin());
   w.reading = true;
   const auto& readers = around_->readers;
   const auto& reader = readers[std::hash<std::string>{}(id) % readers.size()];
-  self_->request(reader, caf::infinite, read_log{0, w.cursor, stretch})
+  self_->request(reader, caf::infinite, read_log{shard, w.cursor[shard], stretch})
     .then(
-      [this, id](reply<read_log_answer>& r) {
+      [this, id, shard](reply<read_log_answer>& r) {
         auto it = watchers_.find(id);
         if (it == watchers_.end())
           return;
         if (r.value) {
-          read(id, *r.value);
+          read(id, shard, *r.value);
           return;
         }
         const auto& e = r.value.error();
@@ -205,19 +214,18 @@ void feed_state::catch_up(const std::string& id, watcher& w) {
       });
 }
 
-void feed_state::read(const std::string& id, read_log_answer& answer) {
+void feed_state::read(const std::string& id, storage::shard_t shard, read_log_answer& answer) {
   auto& w = watchers_.at(id);
   w.reading = false;
-  auto batch = render(w.filter, answer.facts, w.cursor, answer.through);
-  w.cursor = std::max(w.cursor, answer.through);
-  if (!batch.empty())
-    push(id, w, std::move(batch));
+  const auto facts = render(w.filter, answer.facts, w.cursor[shard]);
+  w.cursor[shard] = std::max(w.cursor[shard], answer.through);
+  push(id, w, facts);
   catch_up(id, w);
 }
 
 caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr around,
-                   position_t head) {
-  self->state.start(self, std::move(around), head);
+                   log_place heads) {
+  self->state.start(self, std::move(around), std::move(heads));
   auto& s = self->state;
   return {
     [&s](published& p) { s.publish(*p.committed); },

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/cursor.hpp"
 #include "actors/surroundings.hpp"
 
 #include <caf/stateful_actor.hpp>
@@ -8,11 +9,6 @@
 #include <unordered_map>
 
 namespace recalld::actors {
-
-/// A place in the whole log, for a client: names the log, so that the cursor of another log, or of
-/// a time before a restore, is refused instead of misread. Text: `1.<log id>.<generation>.<position>`.
-std::string render_cursor(const storage::log_identity& log, position_t position);
-result<position_t> parse_cursor(const storage::log_identity& log, std::string_view text);
 
 /// One fact as watchers see it.
 std::string render_fact(const recorded& r);
@@ -23,7 +19,7 @@ class feed_state {
 public:
   static constexpr const char* name = "feed";
 
-  void start(caf::stateful_actor<feed_state>* self, surroundings_ptr around, position_t head);
+  void start(caf::stateful_actor<feed_state>* self, surroundings_ptr around, log_place heads);
 
   result<watch_started> begin(start_watch& wish);
   void more(const std::string& id, std::uint32_t credit);
@@ -36,28 +32,29 @@ private:
   struct watcher {
     watch_filter filter;
     caf::actor sink;
-    position_t cursor = 0;
+    log_place cursor;
     std::uint32_t credit = 0;
     bool reading = false;  ///< A stretch of the log was asked for and not answered yet.
   };
   using watchers = std::unordered_map<std::string, watcher>;
 
   void catch_up(const std::string& id, watcher& w);
-  void read(const std::string& id, read_log_answer& answer);
-  void push(const std::string& id, watcher& w, std::string batch);
+  void read(const std::string& id, storage::shard_t shard, read_log_answer& answer);
+  void publish_shard(storage::shard_t shard, std::span<const shared_fact> facts);
+  void push(const std::string& id, watcher& w, const std::string& facts);
   void drop(watchers::iterator it);
-  std::string render(const watch_filter& filter, const std::vector<shared_fact>& facts,
-                     position_t after, position_t through) const;
+  std::string render(const watch_filter& filter, std::span<const shared_fact> facts,
+                     position_t after) const;
 
   caf::stateful_actor<feed_state>* self_ = nullptr;
   surroundings_ptr around_;
   watchers watchers_;
   std::map<caf::actor_addr, std::size_t> sinks_;  ///< How many watches each has.
-  position_t head_ = 0;
+  log_place heads_;
   std::uint64_t next_id_ = 1;
   std::string id_prefix_;
 };
 
-caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr around, position_t head);
+caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr around, log_place heads);
 
 }  // namespace recalld::actors

@@ -536,7 +536,7 @@ constexpr std::array<field, 8> watch_fields{{
   {"tenant", field_type::string, false, "Isolation unit; `default` when absent."},
 }};
 
-result<start_watch> parse_watch(const std::string& request, const storage::log_identity& log) {
+result<start_watch> parse_watch(const std::string& request) {
   if (auto ok = json::validate(request, ""); !ok)
     return fail(ok.error());
   auto members = json::members(request, "");
@@ -559,7 +559,7 @@ result<start_watch> parse_watch(const std::string& request, const storage::log_i
         return fail_field("credit", "must be between 1 and 1,000,000");
       out.credit = static_cast<std::uint32_t>(n);
     } else if (m.name == "from_start" && m.raw == "true") {
-      out.after = render_cursor(log, 0);
+      out.from_start = true;
     }
   }
   if (words.contains("after"))
@@ -602,7 +602,7 @@ void gateway_state::watch(std::uint16_t protocol, const std::string& request,
     refuse(invalid("protocol", "this node speaks protocol " + std::to_string(protocol_version)));
     return;
   }
-  auto wish = parse_watch(request, around_->log);
+  auto wish = parse_watch(request);
   if (!wish) {
     refuse(wish.error());
     return;

@@ -44,12 +44,13 @@ std::int64_t us(std::chrono::nanoseconds t) {
 }  // namespace
 
 void journal_state::start(caf::stateful_actor<journal_state>* self, surroundings_ptr around,
-                          storage::log_writer& writer, storage::shard_t shard, epoch_t epoch) {
+                          storage::log_writer& writer, storage::shard_rights rights,
+                          storage::shard_rights own) {
   self_ = self;
   around_ = std::move(around);
   writer_ = &writer;
-  shard_ = shard;
-  epoch_ = epoch;
+  rights_ = std::move(rights);
+  own_ = std::move(own);
 }
 
 void journal_state::add(append& wish, caf::typed_response_promise<reply<appended>> promise) {
@@ -107,7 +108,7 @@ void journal_state::commit(std::vector<waiting> batch) {
 
   const auto began = std::chrono::steady_clock::now();
   const auto ran = running_time();
-  auto outcome = writer_->commit(shard_, epoch_, units);
+  auto outcome = writer_->commit(rights_, units);
   const auto took = std::chrono::steady_clock::now() - began;
   const auto waited = took - (running_time() - ran);
   around_->commit_us.store(us(took), std::memory_order_relaxed);
@@ -131,7 +132,6 @@ void journal_state::commit(std::vector<waiting> batch) {
   }
 
   auto committed = std::make_shared<actors::batch>();
-  committed->shard = shard_;
   checkpointed_ = false;
   around_->commits.fetch_add(1, std::memory_order_relaxed);
   std::vector<appended> answers;
@@ -178,7 +178,7 @@ void journal_state::tidy() {
   const auto idle = commits == commits_at_last_tidy_;
   commits_at_last_tidy_ = commits;
   const auto keep_us = std::int64_t{around_->limits.receipts_days} * 86'400 * 1'000'000;
-  auto swept = writer_->sweep(shard_, epoch_, around_->clock() - keep_us, sweep_budget);
+  auto swept = writer_->sweep(own_, around_->clock() - keep_us, sweep_budget);
   if (!swept && swept.error().code != errc::unavailable) {
     ended_ = true;
     around_->fatal("forgetting failed: " + swept.error().message);
@@ -194,9 +194,19 @@ void journal_state::tidy() {
   }
 }
 
+storage::shard_rights rights_of_journal(const storage::shard_rights& all, std::size_t number,
+                                        std::size_t journals) {
+  storage::shard_rights own;
+  for (const auto& [shard, epoch] : all)
+    if (journal_of(shard, journals) == number)
+      own.emplace(shard, epoch);
+  return own;
+}
+
 caf::behavior journal(caf::stateful_actor<journal_state>* self, surroundings_ptr around,
-                      storage::log_writer* writer, storage::shard_t shard, epoch_t epoch) {
-  self->state.start(self, std::move(around), *writer, shard, epoch);
+                      storage::log_writer* writer, storage::shard_rights rights,
+                      storage::shard_rights own) {
+  self->state.start(self, std::move(around), *writer, std::move(rights), std::move(own));
   return {
     [self](append& wish) {
       auto promise = self->make_response_promise<reply<appended>>();

@@ -8,7 +8,7 @@
 
 namespace recalld::actors {
 
-/// The one writer of a log. Appends gather while a commit runs and form the next batch: a lone
+/// Writes to a log; where there are several, each for the streams of its own shards. Appends gather while a commit runs and form the next batch: a lone
 /// writer pays no delay, a crowd shares one durable write.
 ///
 /// Answers `append` with `reply<appended>`, each of them, whatever happens. Then it publishes.
@@ -18,7 +18,7 @@ public:
   static constexpr const char* name = "journal";
 
   void start(caf::stateful_actor<journal_state>* self, surroundings_ptr around,
-             storage::log_writer& writer, storage::shard_t shard, epoch_t epoch);
+             storage::log_writer& writer, storage::shard_rights rights, storage::shard_rights own);
   void add(append& wish, caf::typed_response_promise<reply<appended>> promise);
   void flush();
   /// One stretch of a rebuild; false when it is over.
@@ -37,8 +37,8 @@ private:
   caf::stateful_actor<journal_state>* self_ = nullptr;
   surroundings_ptr around_;
   storage::log_writer* writer_ = nullptr;
-  storage::shard_t shard_ = 0;
-  epoch_t epoch_ = 0;
+  storage::shard_rights rights_;  ///< Of the node: a unit may reach into another journal's shards.
+  storage::shard_rights own_;     ///< Whose streams come here.
   std::vector<waiting> waiting_;
   bool flush_sent_ = false;
   bool ended_ = false;
@@ -47,6 +47,11 @@ private:
 };
 
 caf::behavior journal(caf::stateful_actor<journal_state>* self, surroundings_ptr around,
-                      storage::log_writer* writer, storage::shard_t shard, epoch_t epoch);
+                      storage::log_writer* writer, storage::shard_rights rights,
+                      storage::shard_rights own);
+
+/// The rights to the shards whose streams the journal with this number writes.
+storage::shard_rights rights_of_journal(const storage::shard_rights& all, std::size_t number,
+                                        std::size_t journals);
 
 }  // namespace recalld::actors

@@ -110,10 +110,9 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   around.clock = options.clock ? options.clock : system_clock_us;
   around.fatal = once(std::move(options.on_fatal));
 
-  const auto shard = writer.shards().front();
-  auto epoch = writer.take_shard(shard);
-  if (!epoch)
-    return fail(epoch.error());
+  auto rights = writer.take_all();
+  if (!rights)
+    return fail(rights.error());
   auto outdated = writer.outdated_tables();
   if (!outdated)
     return fail(outdated.error());
@@ -126,29 +125,35 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
     return fail(cache.error());
   around.cache = std::move(*cache);
 
-  position_t head = 0;
+  log_place heads;
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.readers); ++i) {
     auto log = p->store->open_reader();
     if (!log)
       return fail(log.error());
     if (i == 0) {
-      auto at = (*log)->head(shard);
+      auto at = (*log)->heads();
       if (!at)
         return fail(at.error());
-      head = *at;
+      heads = std::move(*at);
     }
     around.readers.push_back(
       p->spawn_blocking(reader, p->around, std::shared_ptr<storage::log_reader>(std::move(*log))));
     p->hold(around.readers.back(), "reader");
   }
-  around.journal = p->spawn_blocking(journal, p->around, &writer, shard, *epoch);
-  p->hold(around.journal, "journal");
+  around.shard_of = [&writer](const stream_id& stream) { return writer.shard_of(stream); };
+  const auto writers = p->store->writers();
+  for (std::size_t i = 0; i < writers.size(); ++i) {
+    around.journals.push_back(
+      p->spawn_blocking(journal, p->around, writers[i], *rights,
+                        rights_of_journal(*rights, i, writers.size())));
+    p->hold(around.journals.back(), "journal");
+  }
   auto rebuild_log = p->store->open_reader();
   if (!rebuild_log)
     return fail(rebuild_log.error());
   around.projector = system.spawn(projector, p->around, &writer,
                                   std::shared_ptr<storage::log_reader>(std::move(*rebuild_log)));
-  around.feed = system.spawn(feed, p->around, head);
+  around.feed = system.spawn(feed, p->around, std::move(heads));
   p->hold(around.feed, "feed");
   around.directory = system.spawn(directory, p->around);
   p->hold(around.directory, "directory");
@@ -207,7 +212,8 @@ void node::stop() {
   end(around.directory);
   end(around.feed);
   end(around.projector);
-  end(around.journal);
+  for (auto& j : around.journals)
+    end(j);
   for (auto& r : around.readers)
     end(r);
   if (around.cache)
@@ -215,7 +221,8 @@ void node::stop() {
   // Whoever still holds a handle of the gateway keeps the surroundings, not what is open on disk.
   around.cache.reset();
   // Handles in the surroundings keep each other alive: let go of them.
-  around.journal = around.directory = around.feed = around.projector = nullptr;
+  around.journals.clear();
+  around.directory = around.feed = around.projector = nullptr;
   around.readers.clear();
   p.gateway = nullptr;
   p.timers = nullptr;

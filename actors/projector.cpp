@@ -32,7 +32,7 @@ void projector_state::begin(const rebuild_tables& wish, promise_type promise) {
 }
 
 void projector_state::step() {
-  self_->request(around_->journal, caf::infinite, rebuild_step{work_})
+  self_->request(around_->journals.front(), caf::infinite, rebuild_step{work_})
     .then(
       [this](reply<bool>& more) {
         if (!more.value)

@@ -29,7 +29,7 @@ private:
 
   caf::stateful_actor<projector_state>* self_ = nullptr;
   surroundings_ptr around_;
-  storage::log_writer* writer_ = nullptr;  ///< Only touched on the journal's turn.
+  storage::log_writer* writer_ = nullptr;  ///< Only touched on the first journal's turn.
   std::shared_ptr<storage::log_reader> log_;
   std::shared_ptr<storage::rebuild> work_;
   promise_type promise_;

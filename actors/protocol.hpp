@@ -209,9 +209,8 @@ using leave_atom = caf::atom_constant<caf::atom("leave")>;  ///< Let go of every
 
 // -- to the feed --
 
-/// The facts of one commit, in position order.
+/// The facts of one commit; those of one shard in position order.
 struct batch {
-  storage::shard_t shard = 0;
   std::vector<shared_fact> facts;
 };
 struct published {
@@ -225,7 +224,8 @@ struct watch_filter {
 };
 struct start_watch {
   watch_filter filter;
-  std::string after;  ///< A cursor; empty: only what comes from now on.
+  std::string after;        ///< A cursor; empty: only what comes from now on.
+  bool from_start = false;  ///< Everything that is in the log, then what comes.
   std::uint32_t credit = 0;
   caf::actor sink;  ///< Gets `(watch id, batch)`, see `gateway_protocol.hpp`.
 };

@@ -14,6 +14,11 @@
 
 namespace recalld::actors {
 
+/// Which of some journals writes to a shard.
+inline std::size_t journal_of(storage::shard_t shard, std::size_t journals) noexcept {
+  return shard % journals;
+}
+
 /// What the actors of one node share. Filled by the node before the first message; after that only
 /// the atomics change.
 struct surroundings {
@@ -25,12 +30,18 @@ struct surroundings {
   /// The node cannot go on; see `node_options::on_fatal`.
   std::function<void(const std::string&)> fatal;
 
-  caf::actor journal;
+  std::vector<caf::actor> journals;
+  std::function<storage::shard_t(const stream_id&)> shard_of;
   std::vector<caf::actor> readers;
   caf::actor directory;
   caf::actor feed;
   caf::actor projector;
 
+  /// The journal that writes a stream.
+  const caf::actor& journal_for(const stream_id& stream) const {
+    return journals.size() == 1 ? journals.front()
+                                : journals[journal_of(shard_of(stream), journals.size())];
+  }
   /// The reader that serves a stream; always the same one, so its pages stay warm.
   const caf::actor& reader_for(const stream_id& stream) const {
     return readers[std::hash<stream_id>{}(stream) % readers.size()];

@@ -28,7 +28,8 @@ void timers_state::start(caf::stateful_actor<timers_state>* self, surroundings_p
 
 void timers_state::tick() {
   ++ticks_;
-  self_->send(around_->journal, tidy_atom::value);
+  for (const auto& journal : around_->journals)
+    self_->send(journal, tidy_atom::value);
   if (ticks_ % ticks_per_second == 0) {
     self_->send(around_->directory, tick_atom::value);
     expire_sessions();

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <numeric>
 
 #include <CLI/App.hpp>
 #include <fmt/format.h>
@@ -111,16 +112,17 @@ private:
     if (!reader)
       return tell(grade::bad, "log", reader.error().message);
     log_id_ = (*reader)->identity().log_id;
-    const auto head = (*reader)->head(0);
-    if (!head)
-      return tell(grade::bad, "log", head.error().message);
+    const auto heads = (*reader)->heads();
+    if (!heads)
+      return tell(grade::bad, "log", heads.error().message);
+    const auto facts = std::accumulate(heads->begin(), heads->end(), position_t{0});
     tell(grade::good, "log",
          fmt::format("{}, generation {}, {} facts, {}", log_id_, (*reader)->identity().generation,
-                     grouped(*head),
+                     grouped(facts),
                      remote ? log_place(s()) : human_bytes(fs::file_size(file, e))));
     if (remote)
       durability();
-    schema(**reader, *head);
+    schema(**reader, *heads);
   }
 
   /// What of the database's settings may lose acknowledged writes.
@@ -135,29 +137,39 @@ private:
   }
 
   /// Reads the newest facts: their sums are checked, and this program must understand them.
-  void schema(storage::log_reader& reader, position_t head) {
+  void schema(storage::log_reader& reader, const std::vector<position_t>& heads) {
     constexpr position_t sample = 10'000;
     std::uint64_t read = 0;
+    for (storage::shard_t shard = 0; shard < heads.size(); ++shard)
+      if (!schema_of(reader, shard, heads[shard], sample / heads.size(), read))
+        return;
+    tell(grade::good, "schema",
+         fmt::format("the newest {} facts are readable; `replay --verify` checks everything",
+                     grouped(read)));
+  }
+
+  bool schema_of(storage::log_reader& reader, storage::shard_t shard, position_t head,
+                 position_t sample, std::uint64_t& read) {
+    const auto bad = [&](const std::string& why) {
+      tell(grade::bad, "schema", why);
+      return false;
+    };
     for (auto after = head > sample ? head - sample : 0; after < head;) {
-      const auto page = reader.scan(0, after, 1000);
+      const auto page = reader.scan(shard, after, 1000);
       if (!page)
-        return tell(grade::bad, "schema", page.error().message);
+        return bad(page.error().message);
       if (page->through == after)
-        return tell(grade::bad, "schema",
-                    fmt::format("the log ends at {} instead of {}", after, head));
+        return bad(fmt::format("the log ends at {} instead of {}", after, head));
       for (const auto& fact : page->facts) {
         if (fact.blanked)
           continue;
         if (const auto known = codec::decode(fact); !known)
-          return tell(grade::bad, "schema",
-                      fmt::format("fact {}: {}", fact.at.position, known.error().message));
+          return bad(fmt::format("fact {}: {}", fact.at.position, known.error().message));
         ++read;
       }
       after = page->through;
     }
-    tell(grade::good, "schema",
-         fmt::format("the newest {} facts are readable; `replay --verify` checks everything",
-                     grouped(read)));
+    return true;
   }
 
   void cache() {

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <ostream>
 #include <streambuf>
 
@@ -141,23 +142,24 @@ int export_log(const invocation& call, const options& o) {
   auto log = (*store)->open_reader();
   if (!log)
     return call.fail(log.error());
-  const auto head = (*log)->head(0);
-  if (!head)
-    return call.fail(head.error());
+  const auto heads = (*log)->heads();
+  if (!heads)
+    return call.fail(heads.error());
+  const auto facts = std::accumulate(heads->begin(), heads->end(), position_t{0});
   line_file out(o.output);
   if (!out.good())
     return call.fail(out.failure());
   stream_to_lines buffer(out);
   std::ostream stream(&buffer);
-  progress bar(call.err, "export", "facts", *head, call.out.tty && o.output.empty());
-  auto written = storage::write_dump(**log, stream, 0, [&](position_t at) { bar.at(at); });
+  progress bar(call.err, "export", "facts", facts, call.out.tty && o.output.empty());
+  auto written = storage::write_dump(**log, stream, [&](position_t at) { bar.at(at); });
   if (!out.good())
     return call.fail(out.failure());
   if (!written)
     return call.fail(written.error());
   if (!out.finish())
     return call.fail(out.failure());
-  bar.at(*head);
+  bar.at(facts);
   bar.finish();
   return exit_code::success;
 }

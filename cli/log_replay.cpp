@@ -165,7 +165,7 @@ int rebuild_rows(const invocation& call, storage::store& store, const std::strin
   auto log = store.open_reader();
   if (!log)
     return call.fail(log.error());
-  if (auto taken = store.writer().take_shard(store.writer().shards().front()); !taken)
+  if (auto taken = store.writer().take_all(); !taken)
     return call.fail(taken.error());
   progress bar(call.err, "rebuild", "facts", 0, call.json && !call.err.tty);
   const auto count = tables.size();

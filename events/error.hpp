@@ -27,8 +27,9 @@ enum class errc : std::uint8_t {
   already_claimed,   ///< The one claim was granted before, or the work is somebody else's.
   already_answered,  ///< Somebody answered before; `detail` tells who.
   in_doubt,          ///< It was begun and nobody knows whether it ended: reconcile it first.
+  cursor_ahead,      ///< The log has gone back behind the cursor: read again from the start.
 };
-inline constexpr errc errc_last = errc::in_doubt;
+inline constexpr errc errc_last = errc::cursor_ahead;
 
 /// The word of the contract for a code, e.g. `not_found`.
 std::string_view to_string(errc code) noexcept;

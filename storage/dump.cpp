@@ -7,6 +7,7 @@
 #include <charconv>
 #include <istream>
 #include <ostream>
+#include <numeric>
 #include <unordered_set>
 
 /// One JSON object a line, no blank lines. Numbers are whole; H is a string of hex digits.
@@ -257,29 +258,15 @@ private:
   bool over_ = false;
 };
 
-}  // namespace
-
-result<void> write_dump(log_reader& reader, std::ostream& out, shard_t shard,
-                        const std::function<void(position_t)>& progress) {
-  const frozen_view view(reader);
-  if (!view.frozen())
-    return fail(view.frozen().error());
-  auto head = reader.head(shard);
-  if (!head)
-    return fail(head.error());
-  const auto identity = reader.identity();
-  json::object_writer first;
-  first.num("recalld_dump", dump_format).str("log_id", identity.log_id);
-  first.num("generation", identity.generation).num("head", *head);
-  out << std::move(first).done() << '\n';
-
-  std::unordered_set<stream_no_t> named;
+/// The streams of a shard that have a base.
+result<void> write_bases(log_reader& reader, std::ostream& out, shard_t shard,
+                         std::unordered_set<stream_no_t>& named) {
   for (stream_no_t after = 0;;) {
     auto page = reader.based_streams(shard, after, 1000);
     if (!page)
       return fail(page.error());
     if (page->empty())
-      break;
+      return {};
     for (const auto& at : *page) {
       auto id = reader.stream_of(at.stream_no);
       if (!id)
@@ -289,22 +276,28 @@ result<void> write_dump(log_reader& reader, std::ostream& out, shard_t shard,
       after = at.stream_no;
     }
   }
-  position_t through = 0;
-  for (;;) {
+}
+
+/// The facts and ranges of a shard, whose positions count from `offset` on.
+result<void> write_shard(log_reader& reader, std::ostream& out, shard_t shard, position_t offset,
+                         std::unordered_set<stream_no_t>& named,
+                         const std::function<void(position_t)>& progress) {
+  for (position_t through = 0;;) {
     auto page = reader.scan(shard, through, page_facts);
     if (!page)
       return fail(page.error());
     if (page->through == through)
-      break;
+      return {};
     auto range = page->blanks.begin();
     auto write_ranges = [&](position_t before) {
       for (; range != page->blanks.end() && range->first < before; ++range)
-        out << "{\"gone\":[" << range->first << ',' << range->last << "]}\n";
+        out << "{\"gone\":[" << offset + range->first << ',' << offset + range->last << "]}\n";
     };
-    for (const auto& r : page->facts) {
+    for (auto& r : page->facts) {
       write_ranges(r.at.position);
       if (named.insert(r.at.stream_no).second)
         out << stream_line(r.at.stream_no, r.at.stream, nullptr) << '\n';
+      r.at.position += offset;
       out << fact_line(r) << '\n';
     }
     through = page->through;
@@ -312,9 +305,38 @@ result<void> write_dump(log_reader& reader, std::ostream& out, shard_t shard,
     if (!out)
       return fail(errc::unavailable, "the dump cannot be written");
     if (progress)
-      progress(through);
+      progress(offset + through);
   }
-  out << "{\"end\":" << through << "}\n";
+}
+
+}  // namespace
+
+result<void> write_dump(log_reader& reader, std::ostream& out,
+                        const std::function<void(position_t)>& progress) {
+  const frozen_view view(reader);
+  if (!view.frozen())
+    return fail(view.frozen().error());
+  auto heads = reader.heads();
+  if (!heads)
+    return fail(heads.error());
+  const auto identity = reader.identity();
+  json::object_writer first;
+  first.num("recalld_dump", dump_format).str("log_id", identity.log_id);
+  first.num("generation", identity.generation)
+    .num("head", std::accumulate(heads->begin(), heads->end(), position_t{0}));
+  out << std::move(first).done() << '\n';
+
+  std::unordered_set<stream_no_t> named;
+  for (shard_t shard = 0; shard < heads->size(); ++shard)
+    if (auto written = write_bases(reader, out, shard, named); !written)
+      return written;
+  position_t offset = 0;
+  for (shard_t shard = 0; shard < heads->size(); ++shard) {
+    if (auto written = write_shard(reader, out, shard, offset, named, progress); !written)
+      return written;
+    offset += (*heads)[shard];
+  }
+  out << "{\"end\":" << offset << "}\n";
   out.flush();
   if (!out)
     return fail(errc::unavailable, "the dump cannot be written");

@@ -65,13 +65,13 @@ public:
   std::vector<shard_t> shards() const override { return inner_.shards(); }
   shard_t shard_of(const stream_id& stream) const override { return inner_.shard_of(stream); }
 
-  result<epoch_t> take_shard(shard_t shard) override {
+  result<shard_rights> take(std::span<const shard_t> shards) override {
     if (dead_)
       return fail(*dead_);
-    return inner_.take_shard(shard);
+    return inner_.take(shards);
   }
 
-  result<std::vector<unit_outcome>> commit(shard_t shard, epoch_t epoch,
+  result<std::vector<unit_outcome>> commit(const shard_rights& rights,
                                            std::span<const append_unit> units) override {
     if (dead_)
       return fail(*dead_);
@@ -82,21 +82,21 @@ public:
       case fault::fenced: return fail(errc::fenced, "planned: another node has the shard");
       case fault::unknown_lost: return die();
       case fault::unknown_committed:
-        if (auto done = inner_.commit(shard, epoch, units); !done)
+        if (auto done = inner_.commit(rights, units); !done)
           return done;
         return die();
     }
-    auto out = inner_.commit(shard, epoch, units);
+    auto out = inner_.commit(rights, units);
     faults_->at("committed");
     return out;
   }
 
-  result<sweep_report> sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+  result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
                              std::size_t budget) override {
     if (dead_)
       return fail(*dead_);
     faults_->at("sweep");
-    return inner_.sweep(shard, epoch, receipts_before, budget);
+    return inner_.sweep(rights, receipts_before, budget);
   }
 
   result<void> checkpoint() override {

@@ -51,4 +51,14 @@ std::string fresh_log_id() {
   return uuid_v7(now.count(), entropy{word(), word()});
 }
 
+std::string fresh_key() {
+  std::random_device chance;
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  while (out.size() < 64)
+    for (auto bits = chance(), i = 0u; i < 8; ++i, bits >>= 4)
+      out += digits[bits & 15];
+  return out;
+}
+
 }  // namespace recalld::storage

@@ -46,5 +46,7 @@ std::string behind_prefix(std::string_view prefix);
 
 /// The id of a log that is made now: a UUID of version 7.
 std::string fresh_log_id();
+/// 256 bits of chance, in hexadecimal.
+std::string fresh_key();
 
 }  // namespace recalld::storage

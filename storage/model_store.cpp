@@ -2,6 +2,7 @@
 
 #include "projections/projections.hpp"
 #include "storage/base_marks.hpp"
+#include "storage/one_shard.hpp"
 
 #include <algorithm>
 #include <mutex>
@@ -59,17 +60,16 @@ public:
   std::vector<shard_t> shards() const override { return {0}; }
   shard_t shard_of(const stream_id&) const override { return 0; }
 
-  result<epoch_t> take_shard(shard_t shard) override {
+  result<shard_rights> take(std::span<const shard_t> shards) override {
     const std::unique_lock held(disk_->lock);
-    if (shard != 0)
-      return fail(errc::invalid, "no such shard: " + std::to_string(shard));
-    return ++log().epoch;
+    return take_only(shards, [&] { return ++log().epoch; });
   }
 
-  result<std::vector<unit_outcome>> commit(shard_t shard, epoch_t epoch,
+  using log_writer::commit;
+  result<std::vector<unit_outcome>> commit(const shard_rights& rights,
                                            std::span<const append_unit> units) override {
     const std::unique_lock held(disk_->lock);
-    if (auto mine = check(shard, epoch); !mine)
+    if (auto mine = check(rights); !mine)
       return fail(mine.error());
     if (!current(projections::receipts::spec))
       return fail(errc::unavailable, "the receipts are being rebuilt");
@@ -79,10 +79,11 @@ public:
     return out;
   }
 
-  result<sweep_report> sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+  using log_writer::sweep;
+  result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
                              std::size_t budget) override {
     const std::unique_lock held(disk_->lock);
-    if (auto mine = check(shard, epoch); !mine)
+    if (auto mine = check(rights); !mine)
       return fail(mine.error());
     sweep_report out;
     if (begun_)
@@ -145,12 +146,13 @@ private:
     return found != log().table_versions.end() && found->second == t.version;
   }
 
-  result<void> check(shard_t shard, epoch_t epoch) {
-    if (shard != 0)
-      return fail(errc::invalid, "no such shard: " + std::to_string(shard));
-    if (epoch != log().epoch)
+  result<void> check(const shard_rights& rights) {
+    const auto epoch = only_epoch(rights);
+    if (!epoch)
+      return fail(epoch.error());
+    if (*epoch != log().epoch)
       return fail(errc::fenced, "shard 0 is written under epoch " + std::to_string(log().epoch)
-                                  + ", not " + std::to_string(epoch));
+                                  + ", not " + std::to_string(*epoch));
     return {};
   }
 

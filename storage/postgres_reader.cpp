@@ -63,6 +63,7 @@ reader::reader(const postgres_options& options)
                    "ORDER BY key LIMIT $4")),
     since_(since_sql),
     head_("SELECT head FROM shards WHERE shard = $1"),
+    heads_("SELECT head FROM shards ORDER BY shard"),
     scan_(select("shard = $1 AND position > $2 ORDER BY position LIMIT $3")),
     blanks_("SELECT first, last FROM blanks WHERE shard = $1 AND last > $2 AND first >= coalesce("
             "(SELECT max(first) FROM blanks WHERE shard = $1 AND first <= $2 + 1), 0) "
@@ -74,9 +75,7 @@ reader::reader(const postgres_options& options)
 
 void reader::reconnect() {
   db_.reconnect();
-  const auto now = read_log_facts(db_, options_);
-  if (!(now.identity == facts_.identity))
-    refuse(errc::corrupt, "the database holds another log than before, or an earlier state of it");
+  check_same(facts_, read_log_facts(db_, options_));
 }
 
 template <class F>
@@ -249,6 +248,16 @@ result<position_t> reader::head(shard_t shard) {
     if (found.rows() == 0)
       return fail(errc::not_found, "no such shard: " + std::to_string(shard));
     return found.uint_at(0, 0);
+  });
+}
+
+result<std::vector<position_t>> reader::heads() {
+  return reading([&]() -> result<std::vector<position_t>> {
+    const auto found = look(heads_, {});
+    std::vector<position_t> out(found.rows());
+    for (std::size_t i = 0; i < out.size(); ++i)
+      out[i] = found.uint_at(i, 0);
+    return out;
   });
 }
 

@@ -32,6 +32,7 @@ public:
                                               std::string_view after, std::size_t limit) override;
   result<version_t> first_since(stream_no_t stream, lane l, time_us_t t) override;
   result<position_t> head(shard_t shard) override;
+  result<std::vector<position_t>> heads() override;
   result<log_page> scan(shard_t shard, position_t after, std::size_t limit) override;
   result<std::vector<stream_position>> based_streams(shard_t shard, stream_no_t after,
                                                      std::size_t limit) override;
@@ -57,7 +58,7 @@ private:
   std::unordered_map<stream_no_t, stream_id> names_;
   bool frozen_ = false;
   const statement begin_, end_, find_, names_of_, lane_back_, lane_forth_, forth_, by_key_, prefix_,
-    since_, head_, scan_, blanks_, based_, table_version_;
+    since_, head_, heads_, scan_, blanks_, based_, table_version_;
 };
 
 }  // namespace recalld::storage::postgres

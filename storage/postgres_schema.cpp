@@ -3,6 +3,7 @@
 #include "projections/projections.hpp"
 #include "storage/log_row.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -55,6 +56,10 @@ CREATE TABLE borrows(
 CREATE INDEX borrows_source ON borrows(source, through);
 CREATE TABLE sweep_debt(stream int8 PRIMARY KEY, shard int4 NOT NULL, due int8 NOT NULL);
 CREATE INDEX sweep_debt_due ON sweep_debt(shard, due);
+CREATE TABLE lease(
+  one boolean PRIMARY KEY DEFAULT true CHECK(one),
+  holder text NOT NULL, node text NOT NULL, until timestamptz NOT NULL);
+INSERT INTO lease(holder, node, until) VALUES ('', '', '-infinity');
 CREATE TABLE table_versions(name text PRIMARY KEY, version int4 NOT NULL);
 DO $$ BEGIN
   ALTER TABLE log ALTER COLUMN payload SET COMPRESSION lz4;
@@ -110,17 +115,50 @@ std::string setting(connection& db, const char* name) {
   return std::string(out.view_at(0, 0));
 }
 
+/// In which database cluster, and on which of its timelines, this connection writes.
+std::string read_place(connection& db) {
+  std::string out = "?";
+  if (db.number("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')::int::int8") != 0)
+    out = db.query("SELECT system_identifier::text FROM pg_control_system()").view_at(0, 0);
+  if (db.number("SELECT pg_is_in_recovery()::int::int8") == 0)
+    out += '/'
+           + std::string(
+             db.query("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)").view_at(0, 0));
+  return out;
+}
+
+time_us_t now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+           std::chrono::system_clock::now().time_since_epoch())
+    .count();
+}
+
+/// In a place where it was not written before, a log may lack the newest of what was there: cursors
+/// and caches of the generation before are worthless.
+void settle_place(connection& db) {
+  const auto now = read_place(db);
+  const auto before = read_meta(db, "place");
+  if (before == now)
+    return;
+  db.exec("INSERT INTO meta VALUES('place', " + sql_text(now)
+          + ") ON CONFLICT (name) DO UPDATE SET value = excluded.value");
+  const auto generation = std::max<std::uint64_t>(
+    whole_meta(db, "generation") + 1, static_cast<std::uint64_t>(now_us() / 1'000'000));
+  if (before)
+    db.exec("UPDATE meta SET value = " + sql_text(std::to_string(generation))
+            + " WHERE name = 'generation'");
+}
+
 void create(connection& db, const postgres_options& options) {
   db.exec(schema_1);
-  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
-    std::chrono::system_clock::now().time_since_epoch());
   auto note = [&](const char* name, const std::string& value) {
     db.exec("INSERT INTO meta VALUES(" + sql_text(name) + ", " + sql_text(value) + ")");
   };
   note("log_id", fresh_log_id());
+  note("cursor_key", fresh_key());
   note("generation", "1");
   note("shadows", "0");
-  note("created", std::to_string(now.count()));
+  note("created", std::to_string(now_us()));
   note("shards", std::to_string(options.shards));
   note("schema", std::to_string(schema_version));
   db.exec("INSERT INTO shards(shard) SELECT generate_series(0, "
@@ -144,8 +182,6 @@ void create_or_migrate(connection& db, const postgres_options& options) {
       == 0)
     db.exec("CREATE SCHEMA " + sql_name(options.schema));
   const int found = read_schema_version(db, options);
-  if (found == schema_version)
-    return;
   if (found == 0) {
     if (setting(db, "server_encoding") != "UTF8")
       refuse(errc::unavailable, "the database's encoding is " + setting(db, "server_encoding")
@@ -157,6 +193,7 @@ void create_or_migrate(connection& db, const postgres_options& options) {
     db.exec("UPDATE meta SET value = " + sql_text(std::to_string(schema_version))
             + " WHERE name = 'schema'");
   }
+  settle_place(db);
   change.commit();
 }
 
@@ -171,11 +208,22 @@ log_facts read_log_facts(connection& db, const postgres_options& options) {
   const auto id = read_meta(db, "log_id");
   if (!id)
     refuse(errc::corrupt, "the log does not say which log it is");
-  out.identity = {*id, whole_meta(db, "generation")};
+  out.identity = {*id, whole_meta(db, "generation"),
+                  read_meta(db, "cursor_key").value_or(std::string())};
   out.shards = static_cast<std::uint32_t>(whole_meta(db, "shards"));
   if (out.shards == 0)
     refuse(errc::corrupt, "the log says that it has no shards");
+  out.place = read_place(db);
   return out;
+}
+
+void check_same(const log_facts& before, const log_facts& now) {
+  if (!(before.identity == now.identity))
+    refuse(errc::corrupt, "the database holds another log than before, or an earlier state of it");
+  if (before.place != now.place)
+    refuse(errc::corrupt, "the database was restored, or a standby took over (system and timeline "
+                            + now.place + " instead of " + before.place
+                            + "): what is in memory may be ahead of it");
 }
 
 std::vector<std::string> unsafe_settings(connection& db) {

@@ -10,7 +10,8 @@
 /// Inside `storage/` only. The log in a schema of a Postgres database, schema version 1. Tables and
 /// columns are those of `sqlite_schema.hpp`, with these differences:
 ///
-///   meta(name, value)         values are text; besides `shards`, the number of shards
+///   meta(name, value)         values are text; besides `shards`, the number of shards, and `place`,
+///                             the database cluster and timeline that was last written under
 ///   shards(shard, epoch, head, streams, owner)
 ///                             one row a shard: fence, sequencer and lock of its commits at once.
 ///                             owner: who took it last, a UUID made with each writer
@@ -19,6 +20,8 @@
 ///   log(shard, position, …)   positions count by shard
 ///   blanks(shard, first, last)
 ///   sweep_debt(stream, shard, due)
+///   lease(holder, node, until)
+///                             one row: which incarnation of which node serves the log, until when
 ///
 /// Ids, keys: bytea. Other text: text with the collation "C", so that order is that of bytes. Whole
 /// numbers that have 64 bits without a sign are stored as their bits.
@@ -30,6 +33,9 @@ inline constexpr int schema_version = 1;
 struct log_facts {
   log_identity identity;
   std::uint32_t shards = 1;
+  /// The cluster's system identifier and its timeline, which is another one after a standby was
+  /// promoted or an earlier state was restored.
+  std::string place;
 };
 
 /// Creates what is missing in a new database, or brings an older log up to date. A newer one is
@@ -38,6 +44,10 @@ void create_or_migrate(connection& db, const postgres_options& options);
 
 /// Checks, without writing, that this program can read the log, and says which it is.
 log_facts read_log_facts(connection& db, const postgres_options& options);
+
+/// `corrupt` when the database is not in the state any more that `before` was read from: what is in
+/// memory may be ahead of it.
+void check_same(const log_facts& before, const log_facts& now);
 
 /// Refuses a server that may lose what it acknowledged, or that is no primary. What is unsafe is
 /// allowed by the options; a standby never is.

@@ -23,6 +23,10 @@ void write_gathered(connection& db, row_gather& rows) {
 
 }  // namespace
 
+std::shared_ptr<void> writer::quiet() {
+  return std::make_shared<ledger::hold>(*ledger_, ledger_->all());
+}
+
 result<std::vector<const projections::table*>> writer::outdated_tables() {
   return writing([&]() -> result<std::vector<const projections::table*>> {
     std::vector<const projections::table*> out;
@@ -37,6 +41,7 @@ result<void> writer::begin_shadow(std::span<const projections::table* const> tab
   return writing([&]() -> result<void> {
     shadow_.reset();
     shadow_tables_.clear();
+    ledger_->rebuilding = false;
     transaction change(db_);
     const auto number = db_.number("UPDATE meta SET value = (value::int8 + 1)::text "
                                    "WHERE name = 'shadows' RETURNING value::int8");
@@ -46,6 +51,7 @@ result<void> writer::begin_shadow(std::span<const projections::table* const> tab
       db_.exec(
         create_table_sql(*t, shadow_prefix + std::string(t->name), "_r" + std::to_string(number)));
     change.commit();
+    ledger_->rebuilding = true;
     shadow_.emplace(shadow_prefix);
     for (const auto* t : tables)
       shadow_->know(*t);
@@ -89,9 +95,10 @@ result<void> writer::swap_shadow() {
     change.commit();
     failpoint("postgres.swap.after");
     shadow_.reset();
-    for (const auto* t : shadow_tables_)
-      live_.know(*t);
     shadow_tables_.clear();
+    ledger_->rebuilding = false;
+    ++ledger_->swaps;
+    know_tables();
     return {};
   });
 }

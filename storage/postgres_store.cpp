@@ -1,8 +1,11 @@
 #include "storage/postgres_store.hpp"
 
+#include "storage/postgres_lease.hpp"
 #include "storage/postgres_reader.hpp"
 #include "storage/postgres_writer.hpp"
 #include "storage/refusing_writer.hpp"
+
+#include <algorithm>
 
 namespace recalld::storage {
 
@@ -13,13 +16,34 @@ public:
   explicit postgres_store(const postgres_options& options) : options_(options) {
     if (options_.read_only) {
       const postgres::reader look(options_);
-      writer_ = std::make_unique<refusing_writer>(look.identity(), look.shards());
+      writers_.push_back(std::make_unique<refusing_writer>(look.identity(), look.shards()));
     } else {
-      writer_ = std::make_unique<postgres::writer>(options_);
+      auto first = std::make_unique<postgres::writer>(options_);
+      const auto shared = first->shared();
+      incarnation_ = shared->incarnation;
+      writers_.push_back(std::move(first));
+      const auto wanted = std::min<std::size_t>(options_.writers, shared->size());
+      while (writers_.size() < wanted)
+        writers_.push_back(std::make_unique<postgres::writer>(options_, shared));
     }
   }
 
-  log_writer& writer() override { return *writer_; }
+  log_writer& writer() override { return *writers_.front(); }
+
+  std::vector<log_writer*> writers() override {
+    std::vector<log_writer*> out;
+    for (const auto& w : writers_)
+      out.push_back(w.get());
+    return out;
+  }
+
+  result<std::unique_ptr<log_lease>> open_lease(const std::string& holder) override {
+    return postgres::guarded([&]() -> result<std::unique_ptr<log_lease>> {
+      if (options_.read_only)
+        return fail(errc::unavailable, "the log was opened for reading only");
+      return std::make_unique<postgres::lease>(options_, incarnation_, holder);
+    });
+  }
 
   result<std::unique_ptr<log_reader>> open_reader() override {
     return postgres::guarded([&]() -> result<std::unique_ptr<log_reader>> {
@@ -29,7 +53,8 @@ public:
 
 private:
   postgres_options options_;
-  std::unique_ptr<log_writer> writer_;
+  std::string incarnation_;
+  std::vector<std::unique_ptr<log_writer>> writers_;
 };
 
 }  // namespace

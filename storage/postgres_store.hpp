@@ -21,7 +21,9 @@ struct postgres_options {
   /// Starts even where the server's settings may lose acknowledged writes.
   bool allow_unsafe = false;
   /// How many shards a log gets that is made now; an existing one keeps its number. 1 to 1024.
-  std::uint32_t shards = 1;
+  std::uint32_t shards = 64;
+  /// Connections that write, each for a part of the shards.
+  std::size_t writers = 2;
   /// Seen by the server's administrator: `recalld/<node>/<incarnation>`.
   std::string application_name = "recalld";
   /// How many streams the writer remembers the heads of.

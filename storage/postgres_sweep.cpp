@@ -28,6 +28,8 @@ struct sweepable_fact {
 const statement sweepable(
   "SELECT position, version, time, command, type, schema, body_hash, command_facts FROM log "
   "WHERE stream = $1 AND lane = $2 AND version > $3 AND version <= $4 ORDER BY version LIMIT $5");
+const statement debtors("SELECT DISTINCT shard FROM sweep_debt WHERE shard = ANY($1) AND due < $2 "
+                        "ORDER BY shard");
 const statement debts("SELECT stream FROM sweep_debt WHERE shard = $1 AND due < $2 "
                       "ORDER BY due, stream LIMIT $3");
 const statement standing("SELECT base, (SELECT max(through) FROM borrows WHERE source = $1) "
@@ -76,42 +78,58 @@ std::vector<sweepable_fact> facts_of(connection& db, stream_no_t stream, int sto
 
 }  // namespace
 
-void writer::lock_shard(shard_t shard, epoch_t epoch) {
-  const auto& r = right_of(shard, epoch);
+void writer::lock_shard(shard_t shard) {
+  const auto epoch = (*ledger_)[shard].mine.epoch;
   const auto row = db_.query(lock_row, numbers(shard));
-  if (row.rows() == 0 || row.uint_at(0, 0) != r.epoch)
+  if (row.rows() == 0 || row.uint_at(0, 0) != epoch)
     refuse(errc::fenced, "shard " + std::to_string(shard) + " is not written under epoch "
-                           + std::to_string(r.epoch) + " any more");
+                           + std::to_string(epoch) + " any more");
 }
 
-result<sweep_report> writer::sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipts_before,
                                    std::size_t budget) {
   return writing([&]() -> result<sweep_report> {
     sweep_report out;
+    check_shards(rights);
     // A rebuild that is under way reads the log as it was when it began.
-    if (shadow_)
+    if (ledger_->rebuilding)
       return out;
     if (!live_.knows(projections::receipts::spec))
       refuse(errc::unavailable, "the receipts are being rebuilt");
-    right_of(shard, epoch);
+    std::vector<shard_t> named;
+    for (const auto& [shard, epoch] : rights)
+      named.push_back(shard);
+    ledger::hold held(*ledger_, named);
+    know_rights(named, rights);
+    // An idle node learns here that another one has its shards.
+    if (!unmoved(named))
+      know_rights(named, rights);
+    parameters p;
+    // Debts that are due at once have 0 there, whatever the age of receipts.
+    p.column(numbers_of(named)).integer(std::max<time_us_t>(receipts_before, 1));
+    const auto due = db_.query(debtors, std::move(p));
     std::size_t used = 0;
-    do {
-      const auto now = std::min(budget - used, facts_per_transaction);
-      const auto facts = sweep_some(shard, epoch, receipts_before, now, out);
-      if (facts == 0)
-        break;
-      used += facts;
-    } while (used < budget);
+    for (std::size_t i = 0; i < due.rows() && used < budget; ++i) {
+      const auto shard = static_cast<shard_t>(due.int_at(i, 0));
+      bool left = true;
+      while (left && used < budget) {
+        const auto facts =
+          sweep_some(shard, receipts_before, std::min(budget - used, facts_per_transaction), out);
+        left = facts != 0;
+        used += facts;
+      }
+    }
+    held.done();
+    out.more = out.more || used >= budget;
     return out;
   });
 }
 
 /// One transaction. Gives what it cost; 0 = there was nothing to do.
-std::size_t writer::sweep_some(shard_t shard, epoch_t epoch, time_us_t receipts_before,
-                               std::size_t budget, sweep_report& report) {
+std::size_t writer::sweep_some(shard_t shard, time_us_t receipts_before, std::size_t budget,
+                               sweep_report& report) {
   transaction change(db_);
-  lock_shard(shard, epoch);
-  // Debts that are due at once have 0 there, whatever the age of receipts.
+  lock_shard(shard);
   const auto streams = db_.query(debts, numbers(shard, std::max<time_us_t>(receipts_before, 1),
                                                 static_cast<std::uint64_t>(budget) + 1));
   std::size_t used = 0;

@@ -29,27 +29,44 @@ public:
   };
   using key = std::pair<stream_no_t, std::string>;
   using command = std::pair<std::string, stream_no_t>;
+  /// Where a shard stands before and after.
+  struct standing {
+    shard_t shard = 0;
+    position_t before = 0, head = 0;
+    std::uint64_t streams = 0;
+  };
 
-  plan(writer& w, shard_t shard) : writer_(w), shard_(shard) {}
+  plan(writer& w, std::span<const shard_t> held) : shards(held.size()), writer_(w) {
+    for (std::size_t i = 0; i < held.size(); ++i)
+      shards[i].shard = held[i];
+  }
 
-  /// Plans all units anew, from where the shard stands.
-  void make(std::span<const append_unit> units, const right& from) {
+  /// Plans all units anew, from where the shards stand.
+  void make(std::span<const append_unit> units) {
     writer_.live_.forget();
     out.assign(units.size(), {});
     streams.clear();
     keys_.clear();
     wanted_keys.clear();
     undecided = false;
-    before = head = from.head;
-    stream_count = from.streams;
+    for (auto& s : shards) {
+      const auto& r = (*writer_.ledger_)[s.shard].mine;
+      s.before = s.head = r.head;
+      s.streams = r.streams;
+    }
     for (std::size_t i = 0; i < units.size(); ++i)
       append(units[i], out[i]);
   }
 
+  /// Whether it comes to any fact at all.
+  bool writes() const {
+    return std::any_of(shards.begin(), shards.end(),
+                       [](const standing& s) { return s.head != s.before; });
+  }
+
   std::vector<unit_outcome> out;
   std::unordered_map<stream_id, touched> streams;  ///< That were written to.
-  position_t before = 0, head = 0;
-  std::uint64_t stream_count = 0;
+  std::vector<standing> shards;                    ///< That are held, ascending.
   /// A refused unit may have a receipt, which nobody has looked for yet.
   bool undecided = false;
   bool looked_up = false;
@@ -64,6 +81,18 @@ private:
     touched now;
   };
 
+  standing& shard_in(std::vector<standing>& all, shard_t shard) const {
+    return *std::lower_bound(all.begin(), all.end(), shard,
+                             [](const standing& s, shard_t n) { return s.shard < n; });
+  }
+  /// A shard as the unit in hand leaves it.
+  standing& shard_now(shard_t shard) {
+    for (auto& s : unit_shards_)
+      if (s.shard == shard)
+        return s;
+    return unit_shards_.emplace_back(shard_in(shards, shard));
+  }
+
   touched& touch(const stream_id& id, const any_fact* first) {
     for (auto& s : unit_streams_)
       if (*s.id == id)
@@ -72,12 +101,13 @@ private:
     s.id = &id;
     if (const auto known = streams.find(id); known != streams.end()) {
       s.now = known->second;
-    } else if (const auto* row = writer_.heads_.find(id)) {
+    } else if (const auto* row = writer_.find_head(id)) {
       s.now.row = *row;
     } else {
       s.now.fresh = true;
       if (first != nullptr) {
-        s.now.row.at.stream_no = ++unit_stream_count_ * writer_.facts_.shards + shard_;
+        const auto shard = writer_.shard_of(id);
+        s.now.row.at.stream_no = ++shard_now(shard).streams * writer_.facts_.shards + shard;
         s.now.row.at.head = initial_version(*first);
       }
     }
@@ -87,9 +117,8 @@ private:
   void append(const append_unit& unit, unit_outcome& o) {
     unit_streams_.clear();
     unit_keys_.clear();
+    unit_shards_.clear();
     changes_.clear();
-    unit_stream_count_ = stream_count;
-    next_ = head + 1;
     for (std::size_t part = 0; part < unit.parts.size() && !o.refused; ++part)
       add_part(unit, part, o);
     if (!unit.command.empty() && !unit_streams_.empty())
@@ -106,8 +135,8 @@ private:
                  std::make_move_iterator(unit_keys_.end()));
     for (auto& c : changes_)
       writer_.live_.add(std::move(c), true);
-    stream_count = unit_stream_count_;
-    head = next_ - 1;
+    for (const auto& s : unit_shards_)
+      shard_in(shards, s.shard) = s;
   }
 
   void add_part(const append_unit& unit, std::size_t part, unit_outcome& o) {
@@ -121,12 +150,13 @@ private:
       return;
     }
     t.row.time = std::max(t.row.time, unit.time);
+    auto& shard = shard_now(writer_.shard_of(in.stream));
     auto& committed = o.parts.emplace_back();
     committed = {at.stream_no, at.head + 1, at.head + in.facts.size(), 0, t.row.time};
     const bool made = in.encoded.size() == in.facts.size();
     for (std::size_t i = 0; i < in.facts.size(); ++i) {
       auto& fact = o.facts.emplace_back();
-      fact.at.position = next_++;
+      fact.at.position = ++shard.head;
       fact.at.stream_no = at.stream_no;
       fact.at.stream = in.stream;
       fact.at.version = ++at.head;
@@ -166,7 +196,7 @@ private:
       projections::project(fact.at, in.facts[i], changes_);
     }
     if (!in.facts.empty())
-      committed.position = next_ - 1;
+      committed.position = shard.head;
   }
 
   /// A repeated command is told its receipt, whatever else has changed since.
@@ -186,35 +216,48 @@ private:
   }
 
   writer& writer_;
-  shard_t shard_;
   std::set<key> keys_;
   // The unit in hand.
   std::vector<unit_stream> unit_streams_;
+  std::vector<standing> unit_shards_;
   std::set<key> unit_keys_;
   std::vector<projections::change> changes_;
-  std::uint64_t unit_stream_count_ = 0;
-  position_t next_ = 0;
 };
 
 // -- writer --
 
-writer::writer(const postgres_options& options)
+writer::writer(const postgres_options& options) : writer(options, nullptr) {
+  const auto wrong = db_.query(
+    "SELECT shard, head, greatest((SELECT max(position) FROM log WHERE log.shard = shards.shard), "
+    "(SELECT max(last) FROM blanks WHERE blanks.shard = shards.shard), 0) AS last FROM shards "
+    "WHERE head <> greatest((SELECT max(position) FROM log WHERE log.shard = shards.shard), "
+    "(SELECT max(last) FROM blanks WHERE blanks.shard = shards.shard), 0) LIMIT 1");
+  if (wrong.rows() != 0)
+    refuse(errc::corrupt, "shard " + std::to_string(wrong.int_at(0, 0))
+                            + " of the log ends at position " + std::to_string(wrong.int_at(0, 2))
+                            + " instead of " + std::to_string(wrong.int_at(0, 1)));
+}
+
+writer::writer(const postgres_options& options, std::shared_ptr<ledger> shared)
   : options_(options),
     db_(options, connection::mode::write),
-    incarnation_(fresh_log_id()),
-    heads_(options.heads_max),
+    ledger_(std::move(shared)),
     live_(""),
     begin_("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
     end_("COMMIT"),
+    // In one order, so that no two commits ever wait for each other.
+    lock_("SELECT FROM shards WHERE shard = ANY($1) ORDER BY shard FOR UPDATE"),
     // Fence, sequencer and lock at once: a head below 0 breaks the table's rule `shards_fence`.
-    advance_("UPDATE shards SET head = CASE WHEN epoch = $2 AND head = $3 THEN $4 ELSE -1 END, "
-             "streams = $5 WHERE shard = $1"),
-    insert_stream_("INSERT INTO streams(shard, no, sum, base, base_fact, id) "
-                   "SELECT $1, * FROM unnest($2::int8[], $3::int4[], $4::int8[], $5::int8[], "
+    advance_("UPDATE shards SET head = CASE WHEN shards.epoch = u.epoch AND shards.head = u.before "
+             "THEN u.after ELSE -1 END, streams = u.streams FROM unnest($1::int4[], $2::int8[], "
+             "$3::int8[], $4::int8[], $5::int8[]) AS u(shard, epoch, before, after, streams) "
+             "WHERE shards.shard = u.shard"),
+    insert_stream_("INSERT INTO streams(shard, no, sum, base, base_fact, id) SELECT * FROM "
+                   "unnest($1::int4[], $2::int8[], $3::int4[], $4::int8[], $5::int8[], "
                    "$6::bytea[])"),
     insert_fact_("INSERT INTO log(shard, position, stream, version, lane, type, schema, time, key, "
-                 "command, body_hash, command_facts, sum, payload) SELECT $1, * FROM "
-                 "unnest($2::int8[], $3::int8[], $4::int8[], $5::int2[], $6::text[], $7::int2[], "
+                 "command, body_hash, command_facts, sum, payload) SELECT * FROM unnest($1::int4[], "
+                 "$2::int8[], $3::int8[], $4::int8[], $5::int2[], $6::text[], $7::int2[], "
                  "$8::int8[], $9::bytea[], $10::text[], $11::int8[], $12::int4[], $13::int4[], "
                  "$14::text[])"),
     find_streams_(stream_rows_sql("streams AS s") + " WHERE s.id = ANY($1)"),
@@ -235,33 +278,24 @@ writer::writer(const postgres_options& options)
     unborrow_("DELETE FROM borrows WHERE stream = ANY($1)"),
     borrow_("INSERT INTO borrows(stream, source, through) "
             "SELECT * FROM unnest($1::int8[], $2::int8[], $3::int8[])"),
-    right_("SELECT epoch, head, streams FROM shards WHERE shard = $1"),
-    take_("UPDATE shards SET epoch = epoch + 1, owner = $2 WHERE shard = $1 "
-          "RETURNING epoch, head, streams"),
-    fence_("UPDATE shards SET epoch = epoch + 1 WHERE shard = $1 AND owner = $2 "
-           "RETURNING epoch, head, streams"),
+    rights_("SELECT shard, epoch, head, streams FROM shards WHERE shard = ANY($1)"),
+    take_("UPDATE shards SET epoch = epoch + 1, owner = $2 WHERE shard IN (SELECT shard FROM shards "
+          "WHERE shard = ANY($1) ORDER BY shard FOR UPDATE) "
+          "RETURNING shard, epoch, head, streams"),
+    fence_("UPDATE shards SET epoch = epoch + 1 WHERE shard IN (SELECT shard FROM shards WHERE "
+           "shard = ANY($1) ORDER BY shard FOR UPDATE) AND owner = $2 "
+           "RETURNING shard, epoch, head, streams"),
     sum_at_("SELECT sum FROM log WHERE shard = $1 AND position = $2") {
   check_durability(db_, options_);
-  create_or_migrate(db_, options_);
+  if (ledger_ == nullptr)
+    create_or_migrate(db_, options_);
   facts_ = read_log_facts(db_, options_);
+  if (ledger_ == nullptr)
+    ledger_ = std::make_shared<ledger>(facts_.shards, options_.heads_max);
   know_tables();
-  const auto wrong = db_.query(
-    "SELECT shard, head, greatest((SELECT max(position) FROM log WHERE log.shard = shards.shard), "
-    "(SELECT max(last) FROM blanks WHERE blanks.shard = shards.shard), 0) AS last FROM shards "
-    "WHERE head <> greatest((SELECT max(position) FROM log WHERE log.shard = shards.shard), "
-    "(SELECT max(last) FROM blanks WHERE blanks.shard = shards.shard), 0) LIMIT 1");
-  if (wrong.rows() != 0)
-    refuse(errc::corrupt, "shard " + std::to_string(wrong.int_at(0, 0))
-                            + " of the log ends at position " + std::to_string(wrong.int_at(0, 2))
-                            + " instead of " + std::to_string(wrong.int_at(0, 1)));
 }
 
-std::vector<shard_t> writer::shards() const {
-  std::vector<shard_t> out;
-  for (shard_t s = 0; s < facts_.shards; ++s)
-    out.push_back(s);
-  return out;
-}
+std::vector<shard_t> writer::shards() const { return ledger_->all(); }
 
 shard_t writer::shard_of(const stream_id& stream) const {
   return static_cast<shard_t>(checksum(stream.bytes(), 0) % facts_.shards);
@@ -270,25 +304,23 @@ shard_t writer::shard_of(const stream_id& stream) const {
 // -- the connection --
 
 void writer::know_tables() {
+  swaps_ = ledger_->swaps;
   live_.know_nothing();
   for (const auto* t : projections::tables())
     if (stored_version(db_, *t) == t->version)
       live_.know(*t);
 }
 
-/// After this nothing in memory is taken for granted but the rights that were told.
+/// What is known of the shards stays known: every commit proves it again.
 void writer::connect_again() {
-  heads_.clear();
-  for (auto& [shard, r] : rights_)
-    r.head = r.streams = ~std::uint64_t{0};
+  if (shadow_)
+    ledger_->rebuilding = false;
   shadow_.reset();
   shadow_tables_.clear();
   db_.reconnect();
   try {
     check_durability(db_, options_);
-    const auto now = read_log_facts(db_, options_);
-    if (!(now.identity == facts_.identity))
-      refuse(errc::corrupt, "the database holds another log than before, or an earlier state of it");
+    check_same(facts_, read_log_facts(db_, options_));
     know_tables();
   } catch (...) {
     db_.drop();
@@ -301,47 +333,94 @@ void writer::ready() {
     connect_again();
   else if (db_.in_transaction())
     db_.exec("ROLLBACK");
+  if (swaps_ != ledger_->swaps)
+    know_tables();
   if (!unresolved_)
     return;
-  auto& r = rights_[unresolved_->shard];
-  resolve(*unresolved_, r);
+  std::vector<shard_t> moved;
+  for (const auto& a : unresolved_->shards)
+    moved.push_back(a.shard);
+  const ledger::hold held(*ledger_, std::move(moved));
+  resolve(*unresolved_);
+  for (const auto& a : unresolved_->shards)
+    (*ledger_)[a.shard].in_doubt = false;
   unresolved_.reset();
 }
 
 // -- rights --
 
-void writer::read_right(shard_t shard, right& r) {
-  parameters p;
-  p.integer(shard);
-  const auto row = db_.query(right_, std::move(p));
-  if (row.rows() == 0)
-    refuse(errc::invalid, "no such shard: " + std::to_string(shard));
-  const auto epoch = row.uint_at(0, 0);
-  if (epoch != r.epoch)
-    refuse(errc::fenced, "shard " + std::to_string(shard) + " is written under epoch "
-                           + std::to_string(epoch) + ", not " + std::to_string(r.epoch));
-  r.head = row.uint_at(0, 1);
-  r.streams = row.uint_at(0, 2);
+array numbers_of(std::span<const shard_t> shards) {
+  array out(type::int4);
+  for (const auto s : shards)
+    out.integer(s);
+  return out;
 }
 
-writer::right& writer::right_of(shard_t shard, epoch_t epoch) {
-  auto found = rights_.find(shard);
-  if (found == rights_.end() || found->second.granted != epoch) {
-    right r{epoch, epoch, 0, 0};
-    read_right(shard, r);
-    heads_.clear();
-    return rights_.insert_or_assign(shard, r).first->second;
+void writer::check_shards(const shard_rights& rights) const {
+  for (const auto& [shard, epoch] : rights)
+    if (shard >= facts_.shards)
+      refuse(errc::invalid, "no such shard: " + std::to_string(shard));
+}
+
+void writer::know_rights(std::span<const shard_t> shards, const shard_rights& rights) {
+  std::vector<shard_t> unknown;
+  for (const auto s : shards) {
+    const auto given = rights.find(s);
+    if (given == rights.end())
+      refuse(errc::invalid, "shard " + std::to_string(s) + " is written to without a right");
+    auto& one = (*ledger_)[s];
+    if (one.in_doubt)
+      refuse(errc::unavailable, "nobody knows yet what became of a commit to shard "
+                                  + std::to_string(s));
+    if (one.mine.granted != given->second)
+      one.mine = {given->second, given->second, 0, 0, false};
+    if (!one.mine.known)
+      unknown.push_back(s);
   }
-  if (found->second.head == ~std::uint64_t{0})
-    read_right(shard, found->second);
-  return found->second;
+  if (unknown.empty())
+    return;
+  parameters p;
+  p.column(numbers_of(unknown));
+  const auto found = db_.query(rights_, std::move(p));
+  for (std::size_t i = 0; i < found.rows(); ++i) {
+    const auto s = static_cast<shard_t>(found.int_at(i, 0));
+    auto& one = (*ledger_)[s];
+    if (const auto epoch = found.uint_at(i, 1); epoch != one.mine.epoch)
+      refuse(errc::fenced, "shard " + std::to_string(s) + " is written under epoch "
+                             + std::to_string(epoch) + ", not " + std::to_string(one.mine.epoch));
+    one.heads.clear();
+    one.mine.head = found.uint_at(i, 2);
+    one.mine.streams = found.uint_at(i, 3);
+    one.mine.known = true;
+  }
 }
 
-result<epoch_t> writer::take_shard(shard_t shard) {
-  return writing([&]() -> result<epoch_t> {
+bool writer::unmoved(std::span<const shard_t> shards) {
+  parameters p;
+  p.column(numbers_of(shards));
+  const auto found = db_.query(rights_, std::move(p));
+  bool same = true;
+  for (std::size_t i = 0; i < found.rows(); ++i) {
+    auto& one = (*ledger_)[static_cast<shard_t>(found.int_at(i, 0))].mine;
+    if (found.uint_at(i, 1) != one.epoch || found.uint_at(i, 2) != one.head)
+      same = one.known = false;
+  }
+  return same;
+}
+
+result<shard_rights> writer::take(std::span<const shard_t> shards) {
+  return writing([&]() -> result<shard_rights> {
+    std::vector<shard_t> sorted(shards.begin(), shards.end());
+    std::sort(sorted.begin(), sorted.end());
+    sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+    shard_rights out;
+    for (const auto s : sorted)
+      out[s] = 0;
+    check_shards(out);
+    const ledger::hold held(*ledger_, sorted);
     auto take = [&] {
       parameters p;
-      p.integer(shard).text(incarnation_);
+      p.column(numbers_of(sorted)).text(ledger_->incarnation);
       return db_.query(take_, std::move(p));
     };
     std::optional<answer> taken;
@@ -350,49 +429,38 @@ result<epoch_t> writer::take_shard(shard_t shard) {
     } catch (const failure& f) {
       if (f.state != "55P03")
         throw;
-      // Somebody has held the row for long: a server process whose client is gone, or frozen. To
+      // Somebody has held a row for long: a server process whose client is gone, or frozen. To
       // take the shard means to end his right; if he lives, he finds out what became of his commit.
       static_cast<void>(
         db_.query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = "
-                  "'shards'::regclass AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()"));
+                  "'shards'::regclass AND mode IN ('RowExclusiveLock', 'RowShareLock') AND "
+                  "pid <> pg_backend_pid()"));
       taken.emplace(take());
     }
-    if (taken->rows() == 0)
-      return fail(errc::invalid, "no such shard: " + std::to_string(shard));
-    const auto epoch = taken->uint_at(0, 0);
-    heads_.clear();
-    rights_.insert_or_assign(shard,
-                             right{epoch, epoch, taken->uint_at(0, 1), taken->uint_at(0, 2)});
-    return epoch;
+    for (std::size_t i = 0; i < taken->rows(); ++i) {
+      const auto s = static_cast<shard_t>(taken->int_at(i, 0));
+      const auto epoch = taken->uint_at(i, 1);
+      (*ledger_)[s].mine = {epoch, epoch, taken->uint_at(i, 2), taken->uint_at(i, 3), true};
+      out[s] = epoch;
+    }
+    return out;
   });
 }
 
 // -- commit --
 
-void writer::load_heads(std::span<const append_unit> units) {
+/// Where the streams of units, and those that they borrow from, stand.
+void writer::load_heads(std::span<const append_unit> units, std::span<const stream_id> sources) {
   std::set<std::string_view> unknown;
   auto want = [&](const stream_id& id) {
-    if (heads_.find(id) == nullptr)
+    if (find_head(id) == nullptr)
       unknown.insert(id.bytes());
   };
   for (const auto& unit : units)
-    for (const auto& part : unit.parts) {
+    for (const auto& part : unit.parts)
       want(part.stream);
-      for (const auto& fact : part.facts)
-        if (const auto mark = base_of(fact, 1))
-          for (const auto& range : mark->borrows)
-            if (heads_.find(range.stream) == nullptr) {
-              array one(type::bytea);
-              one.bytes(range.stream.bytes());
-              parameters p;
-              p.column(std::move(one));
-              const auto found = db_.query(find_streams_, std::move(p));
-              if (found.rows() != 0) {
-                auto [id, row] = read_stream_row(found, 0);
-                heads_.put(id, row);
-              }
-            }
-    }
+  for (const auto& source : sources)
+    want(source);
   if (unknown.empty())
     return;
   array ids(type::bytea);
@@ -403,7 +471,7 @@ void writer::load_heads(std::span<const append_unit> units) {
   const auto found = db_.query(find_streams_, std::move(p));
   for (std::size_t i = 0; i < found.rows(); ++i) {
     auto [id, row] = read_stream_row(found, i);
-    heads_.put(id, row);
+    put_head(id, row);
   }
 }
 
@@ -412,7 +480,7 @@ void writer::look_up(std::span<const append_unit> units, plan& p) {
   for (const auto& unit : units) {
     if (unit.command.empty() || unit.parts.empty())
       continue;
-    if (const auto* row = heads_.find(unit.parts.front().stream)) {
+    if (const auto* row = find_head(unit.parts.front().stream)) {
       commands.bytes(unit.command);
       streams.integer(row->at.stream_no);
     }
@@ -441,15 +509,32 @@ void writer::look_up(std::span<const append_unit> units, plan& p) {
   p.looked_up = true;
 }
 
-std::vector<request> writer::requests_of(shard_t shard, const right& r, plan& p) {
+std::vector<request> writer::requests_of(plan& p) {
   std::vector<request> out;
   out.push_back({&begin_, {}});
-  parameters advance;
-  advance.integer(shard).integer(r.epoch).integer(p.before).integer(p.head).integer(p.stream_count);
-  out.push_back({&advance_, std::move(advance)});
+  auto send = [&](const statement& s, auto... columns) {
+    parameters values;
+    (values.column(std::move(columns)), ...);
+    out.push_back({&s, std::move(values)});
+  };
+  // Those too that nothing is written to: what was refused there was refused under a right.
+  array locked(type::int4), held(type::int4), epoch(type::int8), before(type::int8),
+    after(type::int8), count(type::int8);
+  for (const auto& s : p.shards) {
+    locked.integer(s.shard);
+    held.integer(s.shard);
+    epoch.integer((*ledger_)[s.shard].mine.epoch);
+    before.integer(s.before);
+    after.integer(s.head);
+    count.integer(s.streams);
+  }
+  if (p.shards.size() > 1)
+    send(lock_, std::move(locked));
+  send(advance_, std::move(held), std::move(epoch), std::move(before), std::move(after),
+       std::move(count));
 
   // Streams, and where they begin now.
-  array new_no(type::int8), new_sum(type::int4), new_base(type::int8), new_fact(type::int8),
+  array new_shard(type::int4), new_no(type::int8), new_sum(type::int4), new_base(type::int8), new_fact(type::int8),
     new_id(type::bytea);
   array old_no(type::int8), old_base(type::int8), old_fact(type::int8);
   array based(type::int8), owing(type::int8), borrower(type::int8), source(type::int8),
@@ -457,6 +542,7 @@ std::vector<request> writer::requests_of(shard_t shard, const right& r, plan& p)
   for (const auto& [id, t] : p.streams) {
     const auto& at = t.row.at;
     if (t.fresh) {
+      new_shard.integer(at.stream_no % facts_.shards);
       new_no.integer(at.stream_no);
       new_sum.integer(static_cast<std::int32_t>(stream_sum(at.stream_no, id.bytes())));
       new_base.integer(at.base);
@@ -476,7 +562,7 @@ std::vector<request> writer::requests_of(shard_t shard, const right& r, plan& p)
     for (const auto& b : t.bases)
       for (const auto& range : b.mark.borrows) {
         const auto in_batch = p.streams.find(range.stream);
-        const auto* known = heads_.find(range.stream);
+        const auto* known = find_head(range.stream);
         const auto no = in_batch != p.streams.end() ? in_batch->second.row.at.stream_no
                         : known != nullptr          ? known->at.stream_no
                                                     : 0;
@@ -493,21 +579,9 @@ std::vector<request> writer::requests_of(shard_t shard, const right& r, plan& p)
       through.integer(version);
     }
   }
-  auto send = [&](const statement& s, auto... columns) {
-    parameters values;
-    (values.column(std::move(columns)), ...);
-    out.push_back({&s, std::move(values)});
-  };
-  if (!new_no.empty()) {
-    parameters values;
-    values.integer(shard)
-      .column(std::move(new_no))
-      .column(std::move(new_sum))
-      .column(std::move(new_base))
-      .column(std::move(new_fact))
-      .column(std::move(new_id));
-    out.push_back({&insert_stream_, std::move(values)});
-  }
+  if (!new_no.empty())
+    send(insert_stream_, std::move(new_shard), std::move(new_no), std::move(new_sum),
+         std::move(new_base), std::move(new_fact), std::move(new_id));
   if (!based.empty()) {
     if (!old_no.empty())
       send(set_bases_, std::move(old_no), std::move(old_base), std::move(old_fact));
@@ -519,11 +593,12 @@ std::vector<request> writer::requests_of(shard_t shard, const right& r, plan& p)
       send(borrow_, std::move(borrower), std::move(source), std::move(through));
   }
 
-  array position(type::int8), stream(type::int8), version(type::int8), stored_lane(type::int2),
+  array shard(type::int4), position(type::int8), stream(type::int8), version(type::int8), stored_lane(type::int2),
     kind(type::text), schema(type::int2), time(type::int8), key(type::bytea), command(type::text),
     body_hash(type::int8), command_facts(type::int4), sum(type::int4), payload(type::text);
   for (const auto& unit : p.out)
     for (const auto& f : unit.facts) {
+      shard.integer(f.at.stream_no % facts_.shards);
       position.integer(f.at.position);
       stream.integer(f.at.stream_no);
       version.integer(f.at.version);
@@ -545,8 +620,7 @@ std::vector<request> writer::requests_of(shard_t shard, const right& r, plan& p)
       payload.bytes(f.payload.view());
     }
   parameters facts;
-  facts.integer(shard);
-  for (auto* column : {&position, &stream, &version, &stored_lane, &kind, &schema, &time, &key,
+  for (auto* column : {&shard, &position, &stream, &version, &stored_lane, &kind, &schema, &time, &key,
                        &command, &body_hash, &command_facts, &sum, &payload})
     facts.column(std::move(*column));
   out.push_back({&insert_fact_, std::move(facts)});
@@ -555,34 +629,50 @@ std::vector<request> writer::requests_of(shard_t shard, const right& r, plan& p)
   return out;
 }
 
-result<std::vector<unit_outcome>> writer::commit(shard_t shard, epoch_t epoch,
+result<std::vector<unit_outcome>> writer::commit(const shard_rights& rights,
                                                  std::span<const append_unit> units) {
   return writing([&]() -> result<std::vector<unit_outcome>> {
-    if (shard >= facts_.shards)
-      refuse(errc::invalid, "no such shard: " + std::to_string(shard));
+    check_shards(rights);
     if (!live_.knows(projections::receipts::spec))
       refuse(errc::unavailable, "the receipts are being rebuilt");
-    heads_.age();
-    plan p(*this, shard);
+    std::set<shard_t> touched;
+    std::vector<stream_id> sources;
+    for (const auto& unit : units)
+      for (const auto& part : unit.parts) {
+        touched.insert(shard_of(part.stream));
+        for (const auto& fact : part.facts)
+          if (const auto mark = base_of(fact, 1))
+            for (const auto& range : mark->borrows) {
+              // Held too, so that nothing of it is forgotten meanwhile.
+              touched.insert(shard_of(range.stream));
+              sources.push_back(range.stream);
+            }
+      }
+    if (touched.empty())
+      return std::vector<unit_outcome>(units.size());
+    ledger::hold held(*ledger_, {touched.begin(), touched.end()});
+    for (const auto s : held.shards())
+      (*ledger_)[s].heads.age();
+    plan p(*this, held.shards());
     constexpr int rounds_max = 8;
     for (int round = 0; round < rounds_max; ++round) {
-      auto& r = right_of(shard, epoch);
-      load_heads(units);
-      p.make(units, r);
+      know_rights(held.shards(), rights);
+      load_heads(units, sources);
+      p.make(units);
       if (p.undecided) {
         look_up(units, p);
-        p.make(units, r);
+        p.make(units);
       }
-      if (p.head == p.before) {
-        // Nothing to write; but what was refused was refused under a right that we still have.
-        read_right(shard, r);
+      if (!p.writes()) {
+        // Nothing to write; but what was refused was refused under rights that we still have.
         live_.forget();
-        if (r.head == p.before)
+        if (unmoved(held.shards())) {
+          held.done();
           return std::move(p.out);
-        heads_.clear();
+        }
         continue;
       }
-      auto requests = requests_of(shard, r, p);
+      auto requests = requests_of(p);
       try {
         failpoint("postgres.commit.before");
         db_.run(requests);
@@ -595,9 +685,9 @@ result<std::vector<unit_outcome>> writer::commit(shard_t shard, epoch_t epoch,
           if (db_.in_transaction())
             db_.exec("ROLLBACK");
           if (f.state == "23514") {
-            // Somebody else has taken the shard, which `right_of` is going to say.
-            r.head = ~std::uint64_t{0};
-            heads_.clear();
+            // Somebody else has taken a shard, which `know_rights` is going to say.
+            for (const auto s : held.shards())
+              (*ledger_)[s].mine.known = false;
             continue;
           }
           if (f.state != "23505")
@@ -609,75 +699,96 @@ result<std::vector<unit_outcome>> writer::commit(shard_t shard, epoch_t epoch,
             refuse(errc::corrupt, "the log holds a fact already that is to be written: " + f.message);
           continue;
         }
-        const auto last = std::find_if(p.out.rbegin(), p.out.rend(),
-                                       [](const unit_outcome& o) { return !o.facts.empty(); });
-        const unresolved lost{shard, p.before, p.head, row_sum(last->facts.back()),
-                              db_.server_process()};
-        if (resolve_in_time(lost, r) == fate::absent) {
-          heads_.clear();
+        unresolved lost{.server_process = db_.server_process()};
+        for (const auto& s : p.shards)
+          if (s.head != s.before)
+            lost.shards.push_back({s.shard, s.before, s.head});
+        const auto& first = lost.shards.front();
+        for (const auto& o : p.out)
+          for (const auto& fact : o.facts)
+            if (fact.at.position == first.after
+                && fact.at.stream_no % facts_.shards == first.shard)
+              lost.last_sum = row_sum(fact);
+        if (resolve_in_time(lost) == fate::absent) {
+          held.forget();
           continue;
         }
       }
-      r.head = p.head;
-      r.streams = p.stream_count;
+      for (const auto& s : p.shards) {
+        auto& r = (*ledger_)[s.shard].mine;
+        r.head = s.head;
+        r.streams = s.streams;
+      }
       live_.forget();
       for (auto& [id, t] : p.streams)
-        heads_.put(id, t.row);
+        put_head(id, t.row);
+      held.done();
       return std::move(p.out);
     }
-    refuse(errc::unavailable, "the commit found the shard changed again and again");
+    refuse(errc::unavailable, "the commit found its shards changed again and again");
   });
 }
 
 // -- unknown commits --
 
-/// Ends the right of the old connection, then asks the log.
-writer::fate writer::resolve(const unresolved& lost, right& r) {
+/// Ends the right of the old connection, then asks the log. The shards are held.
+writer::fate writer::resolve(const unresolved& lost) {
   if (!db_.alive())
     connect_again();
-  // The old server process may still hold the shard's row, or be about to commit.
+  // The old server process may still hold the shards' rows, or be about to commit.
   parameters process;
   process.integer(lost.server_process).text(options_.application_name);
   static_cast<void>(db_.query(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND pid <> "
     "pg_backend_pid() AND application_name = $2 AND usename = current_user",
     std::move(process)));
+  array moved(type::int4);
+  for (const auto& a : lost.shards)
+    moved.integer(a.shard);
   parameters p;
-  p.integer(lost.shard).text(incarnation_);
+  p.column(std::move(moved)).text(ledger_->incarnation);
   const auto fenced = db_.query(fence_, std::move(p));
-  if (fenced.rows() != 0) {
-    r.epoch = fenced.uint_at(0, 0);
-    r.head = fenced.uint_at(0, 1);
-    r.streams = fenced.uint_at(0, 2);
-    if (r.head == lost.before)
-      return fate::absent;
+  for (std::size_t i = 0; i < fenced.rows(); ++i) {
+    auto& r = (*ledger_)[static_cast<shard_t>(fenced.int_at(i, 0))].mine;
+    r.epoch = fenced.uint_at(i, 1);
+    r.head = fenced.uint_at(i, 2);
+    r.streams = fenced.uint_at(i, 3);
+    r.known = true;
   }
+  // From here on the commit is there, or will never be: all of its shards have another epoch now.
+  const auto& first = lost.shards.front();
   parameters at;
-  at.integer(lost.shard).integer(lost.after);
+  at.integer(first.shard).integer(first.after);
   const auto sum = db_.query(sum_at_, std::move(at));
   const bool ours = sum.rows() != 0
                     && static_cast<std::uint32_t>(sum.int_at(0, 0)) == lost.last_sum;
-  if (fenced.rows() == 0) {
-    // Another node has the shard: what is not there now will never be.
+  if (fenced.rows() < lost.shards.size()) {
     if (ours)
       return fate::committed;
-    refuse(errc::fenced, "shard " + std::to_string(lost.shard) + " was taken by another node");
+    refuse(errc::fenced, "shard " + std::to_string(first.shard) + " was taken by another node");
   }
-  if (r.head == lost.after && ours)
-    return fate::committed;
-  refuse(errc::corrupt, "shard " + std::to_string(lost.shard) + " stands at position "
-                          + std::to_string(r.head) + ", where no commit of ours has left it");
+  for (const auto& a : lost.shards)
+    if (const auto head = (*ledger_)[a.shard].mine.head; head != (ours ? a.after : a.before))
+      refuse(errc::corrupt, "shard " + std::to_string(a.shard) + " stands at position "
+                              + std::to_string(head) + ", where no commit of ours has left it");
+  return ours ? fate::committed : fate::absent;
 }
 
-writer::fate writer::resolve_in_time(const unresolved& lost, right& r) {
+writer::fate writer::resolve_in_time(const unresolved& lost) {
   db_.drop();
+  const auto doubt = [&](bool is) {
+    for (const auto& a : lost.shards)
+      (*ledger_)[a.shard].in_doubt = is;
+  };
   unresolved_ = lost;
+  doubt(true);
   const auto until = steady_clock::now() + std::chrono::milliseconds(options_.resolve_ms_max);
   auto pause = std::chrono::milliseconds(10);
   for (;;) {
     try {
-      const auto out = resolve(lost, r);
+      const auto out = resolve(lost);
       unresolved_.reset();
+      doubt(false);
       return out;
     } catch (const failure& f) {
       const auto e = to_error(f);

@@ -18,12 +18,14 @@ public:
   log_identity identity() const override { return identity_; }
   std::vector<shard_t> shards() const override { return shards_; }
   shard_t shard_of(const stream_id&) const override { return 0; }
-  result<epoch_t> take_shard(shard_t) override { return refuse(); }
-  result<std::vector<unit_outcome>> commit(shard_t, epoch_t,
+  result<shard_rights> take(std::span<const shard_t>) override { return refuse(); }
+  result<std::vector<unit_outcome>> commit(const shard_rights&,
                                            std::span<const append_unit>) override {
     return refuse();
   }
-  result<sweep_report> sweep(shard_t, epoch_t, time_us_t, std::size_t) override { return refuse(); }
+  result<sweep_report> sweep(const shard_rights&, time_us_t, std::size_t) override {
+    return refuse();
+  }
   result<void> checkpoint() override { return refuse(); }
   result<std::vector<const projections::table*>> outdated_tables() override { return refuse(); }
   result<void> begin_shadow(std::span<const projections::table* const>) override {

@@ -94,7 +94,7 @@ private:
   std::thread reading_;  ///< Last: it uses the others.
 };
 
-replayer::replayer(log_reader& log, shard_t shard) : log_(&log), shard_(shard) {}
+replayer::replayer(log_reader& log) : log_(&log) {}
 replayer::~replayer() = default;
 replayer::replayer(replayer&&) noexcept = default;
 replayer& replayer::operator=(replayer&&) noexcept = default;
@@ -102,9 +102,34 @@ replayer& replayer::operator=(replayer&&) noexcept = default;
 result<void> replayer::start(replay_target& target) {
   progress_ = {};
   streams_.clear();
+  shards_.clear();
+  at_ = 0;
+  if (auto known = look_at_heads(); !known)
+    return known;
+  for (shard_t s = 0; s < shards_.size(); ++s)
+    if (auto started = start_shard(s, target); !started)
+      return started;
+  return {};
+}
+
+result<void> replayer::look_at_heads() {
+  auto heads = log_->heads();
+  if (!heads)
+    return fail(heads.error());
+  shards_.resize(heads->size());
+  progress_.head = 0;
+  for (std::size_t s = 0; s < shards_.size(); ++s) {
+    shards_[s].head = (*heads)[s];
+    progress_.head += shards_[s].head;
+  }
+  return {};
+}
+
+/// Delivers the states that the bases of a shard's streams carry.
+result<void> replayer::start_shard(shard_t shard, replay_target& target) {
   stream_no_t after = 0;
   for (;;) {
-    auto page = log_->based_streams(shard_, after, bases_page);
+    auto page = log_->based_streams(shard, after, bases_page);
     if (!page)
       return fail(page.error());
     if (page->empty())
@@ -150,10 +175,11 @@ result<void> replayer::check_order(const recorded& r, stream& s) const {
 }
 
 result<log_page> replayer::next_page(std::size_t facts) {
+  const auto& s = shards_[at_];
   if (!read_ahead_)
-    return log_->scan(shard_, progress_.through, facts);
+    return log_->scan(at_, s.through, facts);
   if (!ahead_)
-    ahead_ = std::make_unique<pages_ahead>(*log_, shard_, progress_.through, progress_.head, facts);
+    ahead_ = std::make_unique<pages_ahead>(*log_, at_, s.through, s.head, facts);
   return ahead_->next();
 }
 
@@ -184,11 +210,15 @@ result<void> replayer::deliver(const recorded& r, replay_target& target) {
 }
 
 result<bool> replayer::step(replay_target& target, std::size_t facts) {
-  if (!ahead_) {
-    auto head = log_->head(shard_);
-    if (!head)
-      return fail(head.error());
-    progress_.head = *head;
+  // Shards that were walked may have grown since: on to the next that has more.
+  const auto behind = [](const shard_walk& s) { return s.through < s.head; };
+  if (!ahead_ && (shards_.empty() || !behind(shards_[at_]))) {
+    if (auto known = look_at_heads(); !known)
+      return fail(known.error());
+    const auto next = std::find_if(shards_.begin(), shards_.end(), behind);
+    if (next == shards_.end())
+      return false;
+    at_ = static_cast<shard_t>(next - shards_.begin());
   }
   auto page = next_page(facts);
   if (!page)
@@ -198,9 +228,21 @@ result<bool> replayer::step(replay_target& target, std::size_t facts) {
       return fail(delivered.error());
   for (const auto& range : page->blanks)
     progress_.blanked += range.last - range.first + 1;
-  progress_.through = page->through;
-  progress_.head = std::max(progress_.head, page->through);
-  return progress_.through < progress_.head;
+  auto& s = shards_[at_];
+  progress_.through += page->through - s.through;
+  s.through = page->through;
+  s.head = std::max(s.head, page->through);
+  if (behind(s))
+    return true;
+  ahead_.reset();
+  if (std::any_of(shards_.begin(), shards_.end(), behind))
+    return true;
+  if (read_ahead_)
+    return false;
+  // The last look was some time ago.
+  if (auto known = look_at_heads(); !known)
+    return fail(known.error());
+  return std::any_of(shards_.begin(), shards_.end(), behind);
 }
 
 // -- row_fold --
@@ -236,9 +278,8 @@ void rebuild::shadow::fact(const recorded& r, const any_fact& fact) {
 }
 void rebuild::shadow::blanked(const recorded& r) { projections::project_blanked(r.at, changes); }
 
-rebuild::rebuild(log_writer& writer, log_reader& reader, std::vector<const table*> tables,
-                 shard_t shard)
-  : writer_(&writer), tables_(std::move(tables)), replayer_(reader, shard) {}
+rebuild::rebuild(log_writer& writer, log_reader& reader, std::vector<const table*> tables)
+  : writer_(&writer), tables_(std::move(tables)), replayer_(reader) {}
 
 result<bool> rebuild::step(std::size_t facts) {
   auto apply = [&]() -> result<void> {
@@ -258,10 +299,20 @@ result<bool> rebuild::step(std::size_t facts) {
     return more;
   if (auto applied = apply(); !applied)
     return fail(applied.error());
-  if (!*more)
-    if (auto swapped = writer_->swap_shadow(); !swapped)
-      return fail(swapped.error());
-  return more;
+  if (*more)
+    return true;
+  // What other writers have committed since the last look is little, and now they wait.
+  const auto quiet = writer_->quiet();
+  do {
+    more = replayer_.step(shadow_, facts);
+    if (!more)
+      return more;
+    if (auto applied = apply(); !applied)
+      return fail(applied.error());
+  } while (*more);
+  if (auto swapped = writer_->swap_shadow(); !swapped)
+    return fail(swapped.error());
+  return false;
 }
 
 result<void> rebuild::run() {
@@ -364,7 +415,7 @@ result<verify_report> verify(log_reader& reader, const verify_options& options) 
     return fail(view.frozen().error());
   verify_report report;
   row_fold fold;
-  replayer walk(reader, options.shard);
+  replayer walk(reader);
   walk.read_ahead();
   if (auto started = walk.start(fold); !started)
     return fail(started.error());

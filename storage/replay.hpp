@@ -14,8 +14,10 @@
 namespace recalld::storage {
 
 struct replay_progress {
-  position_t through = 0;     ///< Everything up to here was delivered.
-  position_t head = 0;        ///< Where the log ended when it was last looked at.
+  /// Places of the log that were delivered, and that it had when it was last looked at; over all
+  /// shards.
+  position_t through = 0;
+  position_t head = 0;
   std::uint64_t facts = 0;    ///< Delivered whole.
   std::uint64_t blanked = 0;  ///< Delivered blanked, or skipped as part of a range.
 };
@@ -33,12 +35,12 @@ public:
   virtual void blanked(const recorded& r) = 0;
 };
 
-/// Walks a shard's log in replay order, page by page, over a reader that is used by nobody else
-/// meanwhile. The bases of streams are those of the moment of `start`; facts that were whole then
+/// Walks a log in replay order, one shard after the other, page by page, over a reader that is used by
+/// nobody else meanwhile. The bases of streams are those of the moment of `start`; facts that were whole then
 /// must not be forgotten before they are reached (freeze the reader, or begin a shadow).
 class replayer {
 public:
-  explicit replayer(log_reader& log, shard_t shard = 0);
+  explicit replayer(log_reader& log);
   ~replayer();
   replayer(replayer&&) noexcept;
   replayer& operator=(replayer&&) noexcept;
@@ -63,12 +65,19 @@ private:
     version_t last = 0;
     time_us_t time = 0;
   };
+  struct shard_walk {
+    position_t through = 0;
+    position_t head = 0;
+  };
+  result<void> look_at_heads();
+  result<void> start_shard(shard_t shard, replay_target& target);
   result<log_page> next_page(std::size_t facts);
   result<void> deliver(const recorded& r, replay_target& target);
   result<void> check_order(const recorded& r, stream& s) const;
 
   log_reader* log_;
-  shard_t shard_;
+  std::vector<shard_walk> shards_;
+  shard_t at_ = 0;  ///< The shard that is being walked.
   bool read_ahead_ = false;
   class pages_ahead;
   std::unique_ptr<pages_ahead> ahead_;
@@ -113,8 +122,7 @@ private:
 class rebuild {
 public:
   /// Both are used by nobody else while a step runs. `tables` must be among `projections::tables()`.
-  rebuild(log_writer& writer, log_reader& reader, std::vector<const projections::table*> tables,
-          shard_t shard = 0);
+  rebuild(log_writer& writer, log_reader& reader, std::vector<const projections::table*> tables);
 
   /// One step over about `facts` facts. The first one begins the shadows; the one that reaches the
   /// end of the log swaps them in and gives false: it is over.
@@ -164,7 +172,6 @@ struct verify_report {
 };
 
 struct verify_options {
-  shard_t shard = 0;
   std::size_t differences_max = 20;
   std::size_t page = 512;
   /// Called now and then; false ends the check with `unavailable`.

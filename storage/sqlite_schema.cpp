@@ -75,7 +75,8 @@ int read_schema_version(const connection& db) {
 void create_or_migrate(const connection& db) {
   transaction change(db);
   const int found = read_schema_version(db);
-  if (found == schema_version)
+  if (found == schema_version
+      && db.number("SELECT count(*) FROM meta WHERE name = 'cursor_key'") != 0)
     return;
   if (found == 0) {
     db.exec(schema_1);
@@ -95,11 +96,13 @@ void create_or_migrate(const connection& db) {
       auto version = db.prepare("INSERT INTO table_versions VALUES(?, ?)");
       version.text(1, t->name).integer(2, t->version).run();
     }
-  } else {
+  } else if (found < schema_version) {
     for (int v = found; v < schema_version; ++v)
       db.exec(migrations.at(static_cast<std::size_t>(v - 1)));
     db.exec("UPDATE meta SET value = " + std::to_string(schema_version) + " WHERE name = 'schema'");
   }
+  // Logs of the first program had none.
+  db.prepare("INSERT OR IGNORE INTO meta VALUES('cursor_key', ?)").text(1, fresh_key()).run();
   change.commit();
 }
 
@@ -124,6 +127,10 @@ log_identity read_identity(const connection& db) {
   if (!s.step())
     refuse(errc::corrupt, "the log's database does not say its generation");
   out.generation = s.uint_at(0);
+  s.reset();
+  s.text(1, "cursor_key");
+  if (s.step())
+    out.cursor_key = s.view_at(0);
   s.reset();
   return out;
 }

@@ -1,5 +1,6 @@
 #include "projections/projections.hpp"
 #include "storage/failpoint.hpp"
+#include "storage/one_shard.hpp"
 #include "storage/sqlite_schema.hpp"
 #include "storage/sqlite_writer.hpp"
 
@@ -56,9 +57,12 @@ std::vector<sweepable_fact> facts_of(statement& s, stream_no_t stream, int store
 
 }  // namespace
 
-result<sweep_report> writer::sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipts_before,
                                    std::size_t budget) {
   return writing([&]() -> result<sweep_report> {
+    const auto epoch = only_epoch(rights);
+    if (!epoch)
+      return fail(epoch.error());
     sweep_report out;
     // A rebuild that is under way reads the log as it was when it began.
     if (shadow_)
@@ -68,7 +72,7 @@ result<sweep_report> writer::sweep(shard_t shard, epoch_t epoch, time_us_t recei
     std::size_t used = 0;
     do {
       const auto now = std::min(budget - used, facts_per_transaction);
-      const auto facts = sweep_some(shard, epoch, receipts_before, now, out);
+      const auto facts = sweep_some(*epoch, receipts_before, now, out);
       if (facts == 0)
         break;
       used += facts;
@@ -78,10 +82,10 @@ result<sweep_report> writer::sweep(shard_t shard, epoch_t epoch, time_us_t recei
 }
 
 /// One transaction. Gives what it cost; 0 = there was nothing to do.
-std::size_t writer::sweep_some(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+std::size_t writer::sweep_some(epoch_t epoch, time_us_t receipts_before,
                                std::size_t budget, sweep_report& report) {
   transaction change(db_);
-  locked_head(shard, epoch);
+  locked_head(epoch);
   std::vector<stream_no_t> streams;
   // Debts that are due at once have 0 there, whatever the age of receipts.
   debts_.integer(1, std::max<time_us_t>(receipts_before, 1))

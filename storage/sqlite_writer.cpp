@@ -3,6 +3,7 @@
 #include "projections/projections.hpp"
 #include "storage/base_marks.hpp"
 #include "storage/failpoint.hpp"
+#include "storage/one_shard.hpp"
 #include "storage/sqlite_schema.hpp"
 
 #include <algorithm>
@@ -57,9 +58,9 @@ writer::writer(connection db, const sqlite_options& options)
     next_stream_(static_cast<stream_no_t>(db_.number("SELECT coalesce(max(no), 0) FROM streams"))
                  + 1),
     live_(db_, ""),
-    shard_(db_.prepare("SELECT epoch, head FROM shards WHERE shard = ?")),
-    set_head_(db_.prepare("UPDATE shards SET head = ? WHERE shard = ?")),
-    take_(db_.prepare("UPDATE shards SET epoch = epoch + 1 WHERE shard = ?")),
+    shard_(db_.prepare("SELECT epoch, head FROM shards WHERE shard = 0")),
+    set_head_(db_.prepare("UPDATE shards SET head = ? WHERE shard = 0")),
+    take_(db_.prepare("UPDATE shards SET epoch = epoch + 1 WHERE shard = 0")),
     insert_fact_(db_.prepare(std::string("INSERT INTO log(") + log_columns
                              + ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING")),
     insert_stream_(db_.prepare("INSERT INTO streams(no, shard, id, sum) VALUES(?, 0, ?, ?)")),
@@ -112,43 +113,45 @@ writer::writer(connection db, const sqlite_options& options)
 
 writer::~writer() { sqlite3_wal_hook(db_.handle(), nullptr, nullptr); }
 
-position_t writer::locked_head(shard_t shard, epoch_t epoch) {
-  shard_.integer(1, static_cast<std::uint64_t>(shard));
+position_t writer::locked_head(epoch_t epoch) {
   const reset_on_exit done(shard_);
   if (!shard_.step())
-    refuse(errc::invalid, "no such shard: " + std::to_string(shard));
+    refuse(errc::corrupt, "the log has lost its shard");
   if (shard_.uint_at(0) != epoch)
-    refuse(errc::fenced, "shard " + std::to_string(shard) + " is written under epoch "
-                           + std::to_string(shard_.uint_at(0)) + ", not " + std::to_string(epoch));
+    refuse(errc::fenced, "shard 0 is written under epoch " + std::to_string(shard_.uint_at(0))
+                           + ", not " + std::to_string(epoch));
   return shard_.uint_at(1);
 }
 
-result<epoch_t> writer::take_shard(shard_t shard) {
-  return writing([&]() -> result<epoch_t> {
+result<shard_rights> writer::take(std::span<const shard_t> shards) {
+  return writing([&]() -> result<shard_rights> {
     transaction change(db_);
-    take_.integer(1, static_cast<std::uint64_t>(shard)).run();
-    shard_.integer(1, static_cast<std::uint64_t>(shard));
-    if (!shard_.step())
-      return fail(errc::invalid, "no such shard: " + std::to_string(shard));
-    const epoch_t epoch = shard_.uint_at(0);
-    shard_.reset();
-    change.commit();
-    return epoch;
+    auto taken = take_only(shards, [&] {
+      take_.run();
+      const reset_on_exit done(shard_);
+      return shard_.step() ? shard_.uint_at(0) : 0;
+    });
+    if (taken)
+      change.commit();
+    return taken;
   });
 }
 
 // -- commit --
 
-result<std::vector<unit_outcome>> writer::commit(shard_t shard, epoch_t epoch,
+result<std::vector<unit_outcome>> writer::commit(const shard_rights& rights,
                                                  std::span<const append_unit> units) {
   return writing([&]() -> result<std::vector<unit_outcome>> {
+    const auto epoch = only_epoch(rights);
+    if (!epoch)
+      return fail(epoch.error());
     heads_.age();
     const auto next_stream = next_stream_;
     std::vector<unit_outcome> out(units.size());
     try {
       transaction change(db_);
       batch b;
-      b.head = locked_head(shard, epoch);
+      b.head = locked_head(*epoch);
       if (!live_.knows(projections::receipts::spec))
         refuse(errc::unavailable, "the receipts are being rebuilt");
       const auto before = b.head;
@@ -157,7 +160,7 @@ result<std::vector<unit_outcome>> writer::commit(shard_t shard, epoch_t epoch,
       if (b.head == before)
         return out;
       live_.flush();
-      set_head_.integer(1, b.head).integer(2, static_cast<std::uint64_t>(shard)).run();
+      set_head_.integer(1, b.head).run();
       failpoint("sqlite.commit.before");
       change.commit();
       failpoint("sqlite.commit.after");

@@ -22,10 +22,12 @@ public:
   log_identity identity() const override { return identity_; }
   std::vector<shard_t> shards() const override { return {0}; }
   shard_t shard_of(const stream_id&) const override { return 0; }
-  result<epoch_t> take_shard(shard_t shard) override;
-  result<std::vector<unit_outcome>> commit(shard_t shard, epoch_t epoch,
+  result<shard_rights> take(std::span<const shard_t> shards) override;
+  using log_writer::commit;
+  result<std::vector<unit_outcome>> commit(const shard_rights& rights,
                                            std::span<const append_unit> units) override;
-  result<sweep_report> sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+  using log_writer::sweep;
+  result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
                              std::size_t budget) override;
   result<void> checkpoint() override;
   result<std::vector<const projections::table*>> outdated_tables() override;
@@ -57,7 +59,7 @@ private:
     return out;
   }
 
-  position_t locked_head(shard_t shard, epoch_t epoch);
+  position_t locked_head(epoch_t epoch);
   void append(const append_unit& unit, batch& b, unit_outcome& out);
   touched& touch(unit_work& w, const stream_id& id, const any_fact* first);
   void plan_part(unit_work& w, const append_unit& unit, std::size_t part, unit_outcome& out);
@@ -71,7 +73,7 @@ private:
   void owe(stream_no_t stream, time_us_t due);
   void checkpoint_if_due();
 
-  std::size_t sweep_some(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+  std::size_t sweep_some(epoch_t epoch, time_us_t receipts_before,
                          std::size_t budget, sweep_report& report);
   std::size_t sweep_stream(stream_no_t stream, time_us_t receipts_before, std::size_t budget,
                            sweep_report& report);

@@ -4,6 +4,8 @@
 #include "events/codec.hpp"
 #include "projections/table.hpp"
 
+#include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,12 +20,18 @@ namespace recalld::storage {
 
 using shard_t = std::uint32_t;
 
+/// Shards that may be written to, each with the epoch under which it was taken.
+using shard_rights = std::map<shard_t, epoch_t>;
+
 /// Which log this is. A cache or cursor of another log, or of another generation (raised when an
 /// earlier state was restored), is worthless.
 struct log_identity {
   std::string log_id;  ///< UUID, made when the log was created.
   std::uint64_t generation = 1;
-  friend bool operator==(const log_identity&, const log_identity&) = default;
+  std::string cursor_key{};  ///< Signs cursors; a secret, made with the log.
+  friend bool operator==(const log_identity& a, const log_identity& b) noexcept {
+    return a.log_id == b.log_id && a.generation == b.generation;
+  }
 };
 
 // -- writing --
@@ -86,8 +94,9 @@ struct sweep_report {
   bool more = false;          ///< Work is left.
 };
 
-/// The right to write. Exactly one object of this kind is open on a log; it is used by one thread
-/// at a time (it may move between threads). A log that another process holds is `unavailable`.
+/// A connection that writes; it is used by one thread at a time (it may move between threads). Those
+/// of one store know of each other and may be used at the same time. A log that another process holds
+/// is `unavailable`, where that can be known at the opening.
 ///
 /// After `corrupt`, and after `outcome_unknown` unless `resolves_unknown`, the object must not be
 /// used again: nobody knows what is on the disk. `fenced` says that a higher epoch exists. Other
@@ -101,15 +110,24 @@ public:
   /// The shard that a stream belongs to.
   virtual shard_t shard_of(const stream_id& stream) const = 0;
 
-  /// Takes a shard: its epoch grows by one, and whoever wrote under the old one is fenced.
-  virtual result<epoch_t> take_shard(shard_t shard) = 0;
+  /// Takes shards: their epochs grow by one, and whoever wrote under the old ones is fenced.
+  virtual result<shard_rights> take(std::span<const shard_t> shards) = 0;
+  result<shard_rights> take_all() { return take(shards()); }
+  result<epoch_t> take_shard(shard_t shard) {
+    return take({&shard, 1}).map([&](const shard_rights& r) { return r.at(shard); });
+  }
 
   /// Commits many units with one durable write. One outcome per unit, in order; a refused unit
   /// leaves no trace and does not harm its neighbours. Each unit sees those before it. Facts,
   /// positions and projected rows become visible together. When this returns a value, everything
-  /// that was not refused is on stable storage.
-  virtual result<std::vector<unit_outcome>> commit(shard_t shard, epoch_t epoch,
+  /// that was not refused is on stable storage. `rights` name every shard that the units touch,
+  /// and may name more.
+  virtual result<std::vector<unit_outcome>> commit(const shard_rights& rights,
                                                    std::span<const append_unit> units) = 0;
+  result<std::vector<unit_outcome>> commit(shard_t shard, epoch_t epoch,
+                                           std::span<const append_unit> units) {
+    return commit({{shard, epoch}}, units);
+  }
 
   /// True: after `outcome_unknown` the writer goes on to find out by itself. Until it knows it
   /// answers `unavailable`; then it goes on from what the log really holds.
@@ -119,13 +137,20 @@ public:
   /// stream's base go at once; blanked rows whose receipts are not needed any more (no command, or
   /// older than `receipts_before`) are merged into ranges together with their receipts. Facts that
   /// a fork still borrows stay. At most about `budget` facts a call.
-  virtual result<sweep_report> sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+  virtual result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
                                      std::size_t budget) = 0;
+  result<sweep_report> sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+                             std::size_t budget) {
+    return sweep({{shard, epoch}}, receipts_before, budget);
+  }
 
   /// Writes buffered log pages to their place when the writer is idle; never needed for durability.
   virtual result<void> checkpoint() = 0;
 
   // -- rebuilding projections beside the live rows --
+
+  /// As long as the result lives, the other writers of the store commit nothing.
+  virtual std::shared_ptr<void> quiet() { return {}; }
 
   /// Tables whose stored version differs from the program's, or that do not exist.
   virtual result<std::vector<const projections::table*>> outdated_tables() = 0;
@@ -199,6 +224,10 @@ public:
 
   /// Position of the shard's last fact.
   virtual result<position_t> head(shard_t shard) = 0;
+  /// The same of every shard of the log, as of one moment.
+  virtual result<std::vector<position_t>> heads() {
+    return head(0).map([](position_t at) { return std::vector<position_t>{at}; });
+  }
   /// The shard's log from `after` on, about `limit` facts. A gap is `corrupt`.
   virtual result<log_page> scan(shard_t shard, position_t after, std::size_t limit) = 0;
   /// Streams with a base, by number, for replays: about `limit` with number > `after`.
@@ -212,11 +241,36 @@ public:
   virtual result<void> end_snapshot() = 0;
 };
 
-/// An opened log: one writer, any number of readers.
+/// Of a log that several nodes can reach, which of them serves it. The lease is what nodes agree by;
+/// epochs are what protects the log from one that did not notice the end of its lease.
+class log_lease {
+public:
+  virtual ~log_lease() = default;
+
+  struct standing {
+    bool ours = false;
+    std::string holder;  ///< Name of the node that has it.
+    std::chrono::milliseconds left{};
+  };
+  /// Takes the lease if it is free or over, prolongs it if it is ours; otherwise tells who has it.
+  /// Time is the database's. `unavailable`: it cannot be asked; what was ours may still be.
+  virtual result<standing> hold(std::chrono::milliseconds length) = 0;
+  /// Lets it go at once, if it is ours.
+  virtual result<void> release() = 0;
+};
+
+/// An opened log: writers, any number of readers.
 class store {
 public:
   virtual ~store() = default;
   virtual log_writer& writer() = 0;
+  /// All of them; each for one thread at a time. The first is `writer()`.
+  virtual std::vector<log_writer*> writers() { return {&writer()}; }
+  /// The lease of this store's log, for a node of this name; null: the log needs none, because it
+  /// can only be opened once.
+  virtual result<std::unique_ptr<log_lease>> open_lease(const std::string& /*holder*/) {
+    return std::unique_ptr<log_lease>{};
+  }
   /// A reader of its own, for one more thread.
   virtual result<std::unique_ptr<log_reader>> open_reader() = 0;
 };

@@ -150,7 +150,7 @@ TEST_CASE("an aggregate that was overtaken reads on and decides again", "[aggreg
   const auto directory = on.around->directory;
   REQUIRE(on.ask<committed>(directory, scope_submit("a", "k", "1")).value->version == 1);
   // Somebody writes to the stream without telling its actor.
-  REQUIRE(on.ask<actors::reply<actors::appended>>(on.around->journal, scope_append("a", "f", "2"))
+  REQUIRE(on.ask<actors::reply<actors::appended>>(on.around->journals.front(), scope_append("a", "f", "2"))
             .value.has_value());
   const auto next = on.ask<committed>(directory, scope_submit("a", "g", "3"));
   CHECK(next.value->version == 3);
@@ -165,9 +165,9 @@ TEST_CASE("an aggregate that is told of facts with a hole reads the log", "[aggr
   const auto directory = on.around->directory;
   REQUIRE(on.ask<committed>(directory, scope_submit("a", "k", "1")).value->version == 1);
   auto second =
-    on.ask<actors::reply<actors::appended>>(on.around->journal, scope_append("a", "f", "2"));
+    on.ask<actors::reply<actors::appended>>(on.around->journals.front(), scope_append("a", "f", "2"));
   auto third =
-    on.ask<actors::reply<actors::appended>>(on.around->journal, scope_append("a", "g", "3"));
+    on.ask<actors::reply<actors::appended>>(on.around->journals.front(), scope_append("a", "g", "3"));
   const auto stream = app_stream("default", "a");
   const auto tell = [&](const auto& r) {
     caf::anon_send(directory, actors::foreign_recorded{stream, r.value->facts});

@@ -13,7 +13,7 @@ using answered = actors::reply<appended>;
 std::vector<letter_ptr<answered>> post_appends(stage& on, std::size_t n) {
   std::vector<letter_ptr<answered>> all;
   for (std::size_t i = 0; i < n; ++i)
-    all.push_back(on.post<answered>(on.around->journal, scope_append("a", "k", std::to_string(i))));
+    all.push_back(on.post<answered>(on.around->journals.front(), scope_append("a", "k", std::to_string(i))));
   return all;
 }
 
@@ -64,13 +64,13 @@ TEST_CASE("after a slow disk the next commit waits a little for company", "[jour
 
 TEST_CASE("one bad unit does not spoil its batch", "[journal]") {
   stage on(storage::open_model());
-  auto good = on.post<answered>(on.around->journal, scope_append("a", "k", "1", 0));
-  auto stale = on.post<answered>(on.around->journal, scope_append("a", "k", "2", 7));
+  auto good = on.post<answered>(on.around->journals.front(), scope_append("a", "k", "1", 0));
+  auto stale = on.post<answered>(on.around->journals.front(), scope_append("a", "k", "2", 7));
   auto once = scope_append("b", "k", "3");
   once.unit.command = "c1";
-  auto command = on.post<answered>(on.around->journal, once);
-  auto twice = on.post<answered>(on.around->journal, once);
-  auto last = on.post<answered>(on.around->journal, scope_append("a", "k", "4", 1));
+  auto command = on.post<answered>(on.around->journals.front(), once);
+  auto twice = on.post<answered>(on.around->journals.front(), once);
+  auto last = on.post<answered>(on.around->journals.front(), scope_append("a", "k", "4", 1));
   on.run();
   REQUIRE(on.store->batches == std::vector<std::size_t>{5});
   CHECK(position_of(*good->answer) == 1);

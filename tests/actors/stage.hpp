@@ -84,9 +84,12 @@ private:
     storage::log_identity identity() const override { return inner().identity(); }
     std::vector<storage::shard_t> shards() const override { return inner().shards(); }
     storage::shard_t shard_of(const stream_id& s) const override { return inner().shard_of(s); }
-    result<epoch_t> take_shard(storage::shard_t s) override { return inner().take_shard(s); }
+    result<storage::shard_rights> take(std::span<const storage::shard_t> s) override {
+      return inner().take(s);
+    }
     result<std::vector<storage::unit_outcome>> commit(
-      storage::shard_t shard, epoch_t epoch, std::span<const storage::append_unit> units) override {
+      const storage::shard_rights& rights,
+      std::span<const storage::append_unit> units) override {
       store_.batches.push_back(units.size());
       if (store_.before)
         if (auto e = store_.before(units))
@@ -97,15 +100,15 @@ private:
         store_.alter(altered);
         units = altered;
       }
-      auto outcome = inner().commit(shard, epoch, units);
+      auto outcome = inner().commit(rights, units);
       if (outcome && store_.after)
         if (auto e = store_.after(*outcome))
           return fail(*e);
       return outcome;
     }
-    result<storage::sweep_report> sweep(storage::shard_t shard, epoch_t epoch, time_us_t before,
+    result<storage::sweep_report> sweep(const storage::shard_rights& rights, time_us_t before,
                                         std::size_t budget) override {
-      return inner().sweep(shard, epoch, before, budget);
+      return inner().sweep(rights, before, budget);
     }
     result<void> checkpoint() override { return inner().checkpoint(); }
     result<std::vector<const projections::table*>> outdated_tables() override {
@@ -154,18 +157,19 @@ public:
     around->log = writer.identity();
     around->clock = [now = now_] { return *now; };
     around->fatal = [this](const std::string& why) { fatal.push_back(why); };
-    const auto shard = writer.shards().front();
-    epoch = writer.take_shard(shard).value();
+    const auto rights = writer.take_all().value();
+    epoch = rights.at(0);
     if (!o.cache_directory.empty())
       around->cache = storage::snapshot_cache::open(o.cache_directory, around->log).value();
-    position_t head = 0;
+    actors::log_place heads;
     for (std::size_t i = 0; i < o.readers; ++i) {
       std::shared_ptr<storage::log_reader> log = store->open_reader().value();
-      head = log->head(shard).value();
+      heads = log->heads().value();
       around->readers.push_back(system_.spawn(actors::reader, around, std::move(log)));
     }
-    around->journal = system_.spawn(actors::journal, around, &writer, shard, epoch);
-    around->feed = system_.spawn(actors::feed, around, head);
+    around->shard_of = [&writer](const stream_id& s) { return writer.shard_of(s); };
+    around->journals = {system_.spawn(actors::journal, around, &writer, rights, rights)};
+    around->feed = system_.spawn(actors::feed, around, std::move(heads));
     around->directory = system_.spawn(actors::directory, around);
     if (o.timers)
       timers = system_.spawn(actors::timers, around);
@@ -189,7 +193,7 @@ public:
     end(timers);
     end(around->directory);
     end(around->feed);
-    end(around->journal);
+    end(around->journals.front());
     for (auto& r : around->readers)
       end(r);
     for (auto& one : extras_)
@@ -199,7 +203,8 @@ public:
     timers = nullptr;
     run();
     // Handles in the surroundings keep each other alive.
-    around->journal = around->directory = around->feed = nullptr;
+    around->journals.clear();
+    around->directory = around->feed = nullptr;
     around->readers.clear();
     run();
     while (scheduler_.has_pending_timeout()) {

@@ -366,7 +366,7 @@ void world::turn() {
     open_node();
   }
   if (options_.bug == planted::lost_request && one_in(200) && !std::exchange(blinded_, true))
-    caf::anon_send_exit(node_->around->journal, caf::exit_reason::kill);
+    caf::anon_send_exit(node_->around->journals.front(), caf::exit_reason::kill);
 }
 
 void world::run() {

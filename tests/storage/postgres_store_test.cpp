@@ -121,7 +121,8 @@ TEST_CASE("a repeated command gets its first receipt after its answer was lost",
 TEST_CASE("a server that crashes and starts again loses nothing, and work resumes by itself",
           "[postgres]") {
   postgres_server server;
-  auto s = must(open_postgres({.url = server.url(), .resolve_ms_max = 200}));
+  auto s = must(open_postgres(
+    {.url = server.url(), .shards = 1, .writers = 1, .resolve_ms_max = 200}));
   auto& w = s->writer();
   const auto epoch = must(w.take_shard(0));
   auto reader = must(s->open_reader());

@@ -58,7 +58,9 @@ struct sqlite_backend {
 /// A schema of its own in the database of the tests' server.
 struct postgres_backend {
   postgres_options options{.url = recalld::tests::postgres_server::shared().url(),
-                           .schema = fresh_schema()};
+                           .schema = fresh_schema(),
+                           .shards = 1,
+                           .writers = 1};
   result<std::unique_ptr<store>> open() { return open_postgres(options); }
 
   static std::string fresh_schema() {
