@@ -267,10 +267,10 @@ void world::ask(const wish_ptr& one) {
   if (one->command.empty() && one->asked == 0)
     one->floor = acknowledged_[one->stream];
   ++one->asked;
-  one->open.push_back(node_->start(one->operation, request));
+  one->open.push_back({node_->start(one->operation, request), one->acknowledged});
 }
 
-void world::settle(wish& one, const answer& a) {
+void world::settle(wish& one, const answer& a, bool after_receipt) {
   if (!a.ok() && worth_repeating(a.code()))
     return;
   if (!a.ok()
@@ -279,8 +279,10 @@ void world::settle(wish& one, const answer& a) {
     throw law_broken(1, one.operation + " " + one.request.dump() + " was answered " + describe(a));
   one.sure = true;
   if (!a.ok()) {
-    if (one.acknowledged && one.position > 0 && !one.command.empty())
-      throw law_broken(1, one.command + " was acknowledged, then refused: " + describe(a));
+    // Of two questions on their way at once the one may come too early, and say so too late.
+    if (after_receipt && one.position > 0 && !one.command.empty())
+      throw law_broken(1, one.operation + " " + one.request.dump()
+                            + " was acknowledged, then refused: " + describe(a));
     one.refused = true;
     return;
   }
@@ -306,7 +308,8 @@ void world::settle(wish& one, const answer& a) {
 
 void world::collect(bool all) {
   for (const auto& one : unsettled_) {
-    std::erase_if(one->open, [&](const letter_ptr<answer>& letter) {
+    std::erase_if(one->open, [&](const wish::question& asked) {
+      const auto& letter = asked.letter;
       if (letter->broken)
         throw law_broken(4, one->operation + " was dropped: " + caf::to_string(*letter->broken));
       if (letter->open())
@@ -315,7 +318,7 @@ void world::collect(bool all) {
         one->lost = true;  // The answer gets lost.
         return true;
       }
-      settle(*one, *letter->answer);
+      settle(*one, *letter->answer, asked.after_receipt);
       return true;
     });
   }

@@ -68,10 +68,14 @@ private:
     std::string command;  ///< Empty: a read.
     std::string stream;   ///< Session name, for reads that must see writes.
     std::optional<version_t> expected;
-    std::string scope_key;                 ///< An `app:` key that this command alone sets.
-    std::set<std::string> entry_ids;       ///< Ids that this command alone uses.
-    std::vector<letter_ptr<answer>> open;  ///< Asked of the present node.
-    bool sure = false;                     ///< An answer came that settles it.
+    std::string scope_key;            ///< An `app:` key that this command alone sets.
+    std::set<std::string> entry_ids;  ///< Ids that this command alone uses.
+    struct question {
+      letter_ptr<answer> letter;
+      bool after_receipt = false;  ///< Asked when a receipt had come already.
+    };
+    std::vector<question> open;  ///< Asked of the present node.
+    bool sure = false;           ///< An answer came that settles it.
     bool acknowledged = false;
     bool refused = false;
     bool lost = false;      ///< Some answer will never come.
@@ -92,7 +96,7 @@ private:
   wish_ptr write(std::string operation, json request);
   void ask(const wish_ptr& one);
   void collect(bool all);
-  void settle(wish& one, const answer& a);
+  void settle(wish& one, const answer& a, bool after_receipt);
   void watch();
   void finish();
   void check();
