@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <variant>
 
+#include "events/memory_space.hpp"
 #include "events/scope.hpp"
 #include "events/session.hpp"
 
@@ -18,7 +19,8 @@ struct aggregate_list {
   using states = std::variant<std::shared_ptr<const typename As::state>...>;
 };
 using aggregates = aggregate_list<session::aggregate,  //
-                                  scope::aggregate>;
+                                  scope::aggregate,    //
+                                  memory_space::aggregate>;
 
 using any_fact = aggregates::facts;
 using any_command = aggregates::commands;

@@ -25,13 +25,16 @@ struct projecting {
   std::vector<change>& out;
   void operator()(const session::fact& f) const { sessions::project(at, f, out); }
   void operator()(const scope::fact& f) const { scope_state::project(at, f, out); }
+  void operator()(const memory_space::fact& f) const { memories::project(at, f, out); }
 };
 
 }  // namespace
 
 std::span<const table* const> tables() {
-  static constexpr const table* all[] = {&sessions::spec, &session_state::spec, &contexts::spec,
-                                         &scope_state::spec, &receipts::spec};
+  static constexpr const table* all[] = {
+    &sessions::spec,      &session_state::spec, &contexts::spec,
+    &scope_state::spec,   &memories::spec,      &memory_revisions::spec,
+    &memory_topics::spec, &memory_words::spec,  &receipts::spec};
   return all;
 }
 

@@ -57,6 +57,75 @@ namespace contexts {
 enum column : std::size_t { stream, id, type, content, created_at, version };
 extern const table spec;
 }  // namespace contexts
+namespace memories {
+enum column : std::size_t {
+  stream,
+  id,
+  hash,
+  status,
+  kind,
+  text,
+  topics,
+  event_time,
+  participants,
+  location,
+  importance,
+  metadata,
+  source,
+  made_by,
+  revision,
+  created_at,
+  updated_at,
+  created_version,
+  replaced_by
+};
+extern const table spec;  ///< One row a memory that was not deleted; lists are JSON arrays.
+/// Positions in `spec.indexes`.
+enum index : std::size_t { by_update };
+/// The rows of memories, their topics, revisions and words.
+void project(const envelope& at, const memory_space::fact& fact, std::vector<change>& out);
+}  // namespace memories
+namespace memory_revisions {
+enum column : std::size_t {
+  stream,
+  id,
+  revision,
+  what,
+  time,
+  version,
+  content,
+  reason,
+  made_by,
+  source
+};
+/// All that ever happened to a memory: `added`, `retold`, `updated`, `superseded`, `invalidated`,
+/// `restored`.
+extern const table spec;
+}  // namespace memory_revisions
+namespace memory_topics {
+enum column : std::size_t { stream, id, topic };
+extern const table spec;
+/// Positions in `spec.indexes`.
+enum index : std::size_t { by_topic };
+}  // namespace memory_topics
+namespace memory_words {
+enum column : std::size_t {
+  stream,
+  id,
+  passages,
+  topic_words,
+  speakers,
+  session,
+  time,
+  created_version,
+  active
+};
+/// What a memory is found by, ready for `retrieval::memory_index`: terms with a blank between them, one
+/// line a passage; folded names, one a line.
+extern const table spec;
+/// Positions in `spec.indexes`.
+enum index : std::size_t { by_creation };
+}  // namespace memory_words
 namespace receipts {
 enum column : std::size_t {
   command,

@@ -42,6 +42,20 @@ session::state rich_state() {
   return s;
 }
 
+memory_space::content rich_content() {
+  return {"Anna drinks tea",
+          memory_space::memory_kind::episode,
+          {"drinks", "Anna"},
+          start,
+          {"Anna"},
+          "Rome",
+          "0.5",
+          R"({"level":3})"};
+}
+memory_space::origin rich_origin() {
+  return {"ben", R"({"kind":"session","session":"s1","entries":["e1"]})"};
+}
+
 /// One fact of every type, every member filled.
 std::vector<any_fact> rich_facts() {
   using namespace session;
@@ -62,6 +76,16 @@ std::vector<any_fact> rich_facts() {
     scope::fact{scope::state_changed{{{"k", "null"}, {"l", "[]"}}, {"a", "b\n"}}},
     scope::fact{scope::retention_changed{{50, 86'400}}},
     scope::fact{scope::id_reserved{"018bcfe5-6be8-7000-8024-68acf13579bd"}},
+    memory_space::fact{memory_space::added{"m1", "ab", rich_content(), rich_origin()}},
+    memory_space::fact{
+      memory_space::retold{"m1", 2, {"tea"}, R"({"a":1})", {"ben", R"({"kind":"user"})"}}},
+    memory_space::fact{
+      memory_space::updated{"m1", 3, "cd", rich_content(), "was wrong", rich_origin()}},
+    memory_space::fact{memory_space::status_changed{"m1", 4, memory_space::status::superseded, "m2",
+                                                    "newer", rich_origin()}},
+    memory_space::fact{memory_space::removed{"m1", true}},
+    memory_space::fact{memory_space::cleared{}},
+    memory_space::fact{memory_space::limit_changed{{100, true}}},
   };
 }
 
@@ -126,7 +150,10 @@ TEST_CASE("the samples say what they said when they were stored", "[codec]") {
 
 TEST_CASE("the fact types are those of the variants, each once", "[codec]") {
   auto types = codec::fact_types();
-  CHECK(types.size() == std::variant_size_v<session::fact> + std::variant_size_v<scope::fact>);
+  CHECK(types.size()
+        == std::variant_size_v<
+             session::
+               fact> + std::variant_size_v<scope::fact> + std::variant_size_v<memory_space::fact>);
   CHECK(std::set<std::string_view>(types.begin(), types.end()).size() == types.size());
   auto facts = rich_facts();
   for (std::size_t i = 0; i < types.size(); ++i)

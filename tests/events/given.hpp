@@ -26,6 +26,10 @@ stream_id self_of(Aggregate) {
 inline stream_id self_of(session::aggregate) { return session_stream("acme", "chat", "ada", "s1"); }
 inline stream_id self_of(scope::aggregate) { return app_stream("acme", "chat"); }
 
+inline stream_id self_of(memory_space::aggregate) {
+  return {stream_kind::memory_space, {"acme", "chat", "ada"}};
+}
+
 inline std::string tell(const any_fact& f) {
   auto e = codec::encode(f, 1);
   return std::string(e.type) + " " + e.payload.str();
@@ -173,6 +177,10 @@ inline auto given(const std::vector<session::fact>& facts) {
 }
 inline auto given_scope(const std::vector<scope::fact>& facts) {
   return told_past<scope::aggregate>(facts);
+}
+
+inline auto given_memories(const std::vector<memory_space::fact>& facts) {
+  return told_past<memory_space::aggregate>(facts);
 }
 
 /// A caller's entry, and the fact it leads to in the first life of a session.

@@ -174,7 +174,8 @@ TEST_CASE("tables are described consistently", "[tables]") {
   }
   CHECK(names
         == std::set<std::string_view>{"sessions", "session_state", "contexts", "scope_state",
-                                      "receipts"});
+                                      "memories", "memory_revisions", "memory_topics",
+                                      "memory_words", "receipts"});
   CHECK(find_table("nonsense") == nullptr);
   CHECK(find_table("") == nullptr);
 }
@@ -194,6 +195,16 @@ TEST_CASE("columns are where their names say", "[tables]") {
   CHECK(name(scope_state::spec, scope_state::value) == "value");
   CHECK(name(contexts::spec, contexts::version) == "version");
   CHECK(name(receipts::spec, receipts::time) == "time");
+  CHECK(name(memories::spec, memories::id) == "id");
+  CHECK(name(memories::spec, memories::event_time) == "event_time");
+  CHECK(name(memories::spec, memories::made_by) == "made_by");
+  CHECK(name(memories::spec, memories::replaced_by) == "replaced_by");
+  CHECK(name(memory_revisions::spec, memory_revisions::source) == "source");
+  CHECK(name(memory_topics::spec, memory_topics::topic) == "topic");
+  CHECK(name(memory_words::spec, memory_words::active) == "active");
+  CHECK(memories::spec.indexes[memories::by_update].name == "by_update");
+  CHECK(memory_topics::spec.indexes[memory_topics::by_topic].name == "by_topic");
+  CHECK(memory_words::spec.indexes[memory_words::by_creation].name == "by_creation");
   CHECK(sessions::spec.indexes[sessions::by_app].name == "by_app");
   CHECK(sessions::spec.indexes[sessions::by_user].name == "by_user");
   CHECK(sessions::spec.indexes[sessions::by_expiry].name == "by_expiry");
@@ -349,9 +360,100 @@ TEST_CASE("shared state has a row a key", "[scope]") {
   CHECK(rows.of(sessions::spec).empty());
 }
 
+namespace {
+
+/// The rows that these facts of one owner's memories lead to, versions from 1 on.
+rows_in_memory remembered(const std::vector<memory_space::fact>& facts) {
+  rows_in_memory rows;
+  version_t version = 0;
+  for (const auto& f : facts) {
+    auto e = at(++version);
+    e.stream = {stream_kind::memory_space, {"acme", "chat", "ada"}};
+    REQUIRE(rows.apply(changes_of(e, f)));
+  }
+  return rows;
+}
+
+memory_space::added tea() {
+  memory_space::content c{"Do you drink Earl Grey?"};
+  c.topics = {"hot drinks", "tea"};
+  c.participants = {"Anna"};
+  c.event_time = 5;
+  return {"m1", "ab", c, {"ben", R"({"kind":"session","session":"s1"})"}};
+}
+
+row words_of(const rows_in_memory& rows) {
+  auto all = rows.of(memory_words::spec);
+  REQUIRE(all.size() == 1);
+  return all.front();
+}
+
+}  // namespace
+
+TEST_CASE("a memory has a row, its topics, its first revision and its words", "[memories]") {
+  auto rows = remembered({tea()});
+  REQUIRE(rows.of(memories::spec).size() == 1);
+  auto m = rows.of(memories::spec).front();
+  CHECK(m[memories::text] == value{"Do you drink Earl Grey?"});
+  CHECK(m[memories::status] == value{"active"});
+  CHECK(m[memories::topics] == value{R"(["hot drinks","tea"])"});
+  CHECK(m[memories::metadata] == value{"{}"});
+  CHECK(m[memories::made_by] == value{"ben"});
+  CHECK(m[memories::created_at] == value{noon + 1});
+  CHECK(rows.of(memory_topics::spec)
+        == std::vector<row>{{std::int64_t{7}, "m1", "hot drinks"}, {std::int64_t{7}, "m1", "tea"}});
+  REQUIRE(rows.of(memory_revisions::spec).size() == 1);
+  CHECK(rows.of(memory_revisions::spec).front()[memory_revisions::what] == value{"added"});
+  // A name that the text does not say is a word of it; the mark of a question stays last.
+  CHECK(words_of(rows)
+        == row{std::int64_t{7}, "m1", "drink earl grey anna ?", "hot drink tea", "anna", "s1",
+               std::int64_t{5}, std::int64_t{1}, std::int64_t{1}});
+}
+
+TEST_CASE("what happens to a memory is a revision; who made it stays", "[memories]") {
+  using namespace memory_space;
+  content coffee{"Anna drinks coffee"};
+  auto rows = remembered({tea(), retold{"m1", 2, {"tea"}, R"({"a":1})", {"eve", ""}},
+                          updated{"m1", 3, "cd", coffee, "misheard", {"eve", ""}},
+                          status_changed{"m1", 4, status::superseded, "m2", "newer", {}}});
+  auto m = rows.of(memories::spec).front();
+  CHECK(m[memories::text] == value{"Anna drinks coffee"});
+  CHECK(m[memories::hash] == value{"cd"});
+  CHECK(m[memories::status] == value{"superseded"});
+  CHECK(m[memories::replaced_by] == value{"m2"});
+  CHECK(m[memories::made_by] == value{"ben"});
+  CHECK(m[memories::revision] == value{std::int64_t{4}});
+  CHECK(m[memories::created_at] == value{noon + 1});
+  CHECK(m[memories::updated_at] == value{noon + 4});
+  CHECK(m[memories::event_time] == value{});
+  CHECK(rows.of(memory_topics::spec).empty());
+  CHECK(words_of(rows)[memory_words::passages] == value{"anna drink coffe"});
+  CHECK(words_of(rows)[memory_words::session] == value{"s1"});
+  CHECK(words_of(rows)[memory_words::active] == value{std::int64_t{0}});
+  std::vector<value> what;
+  for (const auto& r : rows.of(memory_revisions::spec))
+    what.push_back(r[memory_revisions::what]);
+  CHECK(what == std::vector<value>{"added", "retold", "updated", "superseded"});
+}
+
+TEST_CASE("a memory that is deleted has no rows", "[memories]") {
+  using namespace memory_space;
+  auto other = tea();
+  other.id = "m2";
+  auto rows = remembered({tea(), other, removed{"m1"}});
+  CHECK(rows.of(memories::spec).size() == 1);
+  CHECK(rows.of(memory_revisions::spec).size() == 1);
+  CHECK(rows.of(memory_topics::spec).size() == 2);
+  CHECK(rows.of(memory_words::spec).size() == 1);
+  CHECK(remembered({tea(), other, cleared{}}).tell_all(false).empty());
+  CHECK(remembered({limit_changed{{1, true}}}).tell_all(false).empty());
+  // Facts about what is gone change nothing.
+  CHECK(remembered({tea(), removed{"m1"}, removed{"m1", true}}).tell_all(false).empty());
+}
+
 TEST_CASE("the first fact of a command leaves its receipt, before anything else", "[receipts]") {
-  const row expected{"cmd", std::int64_t{7}, std::int64_t{99}, std::int64_t{5}, std::int64_t{7},
-                     std::int64_t{47}, noon + 5};
+  const row expected{"cmd",           std::int64_t{7},  std::int64_t{99}, std::int64_t{5},
+                     std::int64_t{7}, std::int64_t{47}, noon + 5};
   for (const any_fact& f :
        {any_fact{session::fact{born()}}, any_fact{session::fact{session::deleted{}}},
         any_fact{scope::fact{scope::state_changed{{{"a", "1"}}, {}}}}}) {
