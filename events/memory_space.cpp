@@ -125,7 +125,7 @@ public:
   }
 
   outcome operator()(const clear&) const {
-    return s_.memories.empty() ? aggregate::decision{} : one(cleared{});
+    return s_.memories.empty() ? aggregate::decision{} : one(cleared{s_.limit});
   }
 
   outcome operator()(const set_limit& c) const {
@@ -137,6 +137,14 @@ private:
     aggregate::decision out;
     out.facts.push_back(std::move(f));
     return out;
+  }
+  static error full(std::uint64_t there, std::uint64_t most) {
+    json::object_writer detail;
+    detail.num("memories", there).num("most", most);
+    error e{errc::rejected, "the owner has " + std::to_string(there) + " memories, the limit is "
+                              + std::to_string(most)};
+    e.detail = std::move(detail).done();
+    return e;
   }
   static outcome missing() { return fail(errc::not_found, "there is no such memory"); }
   static outcome taken(const std::string& by) {
@@ -157,8 +165,7 @@ private:
     if (most == 0 || s_.by_change.size() < most)
       return {};
     if (!s_.limit.evict)
-      return fail(errc::rejected, "the owner has " + std::to_string(s_.by_change.size())
-                                    + " memories, the limit is " + std::to_string(most));
+      return fail(full(s_.by_change.size(), most));
     auto next = s_.by_change.begin();
     for (auto over = s_.by_change.size() - most + 1; over > 0; --over, ++next)
       out.push_back(removed{next->second, true});
@@ -241,6 +248,8 @@ std::string_view to_string(memory_kind k) noexcept {
   return k == memory_kind::episode ? "episode" : "fact";
 }
 
+std::string key_prefix(std::string_view id) { return std::string(id) + '/'; }
+
 std::string hash_of(const content& c) {
   std::string all;
   append_sized(all, c.text);
@@ -268,6 +277,24 @@ result<aggregate::decision> aggregate::decide(const state& s, const command& c, 
 
 void aggregate::evolve(state& s, const fact& f, const envelope& at) {
   std::visit(folding{s, at}, f);
+}
+
+std::optional<base_mark> aggregate::base_of(const fact& f, version_t version) {
+  if (!std::holds_alternative<cleared>(f))
+    return std::nullopt;
+  return base_mark{.through = version - 1, .carries_state = true};
+}
+
+state aggregate::carried_state(const fact& f) {
+  state s;
+  if (const auto* c = std::get_if<cleared>(&f))
+    s.limit = c->kept;
+  return s;
+}
+
+std::string aggregate::forgets(const fact& f) {
+  const auto* gone = std::get_if<removed>(&f);
+  return gone == nullptr ? std::string() : key_prefix(gone->id);
 }
 
 std::size_t aggregate::footprint(const state& s) noexcept {

@@ -150,6 +150,7 @@ struct removed {
   friend bool operator==(const removed&, const removed&) = default;
 };
 struct cleared {
+  limit kept{};  ///< All that is left of the state.
   friend bool operator==(const cleared&, const cleared&) = default;
 };
 struct limit_changed {
@@ -157,6 +158,9 @@ struct limit_changed {
   friend bool operator==(const limit_changed&, const limit_changed&) = default;
 };
 using fact = std::variant<added, retold, updated, status_changed, removed, cleared, limit_changed>;
+
+/// What the keys of all facts about a memory begin with.
+std::string key_prefix(std::string_view id);
 
 // -- the aggregate --
 
@@ -166,6 +170,10 @@ struct aggregate : plain_aggregate<state, command, fact> {
   static result<decision> decide(const state& s, const command& c, const context& ctx,
                                  const stream_id& self);
   static void evolve(state& s, const fact& f, const envelope& at);
+  static std::optional<base_mark> base_of(const fact& f, version_t version);
+  static state carried_state(const fact& f);
+  /// A memory that is removed takes the facts about it along.
+  static std::string forgets(const fact& f);
   static std::size_t footprint(const state& s) noexcept;
   static const codec::format<aggregate>& stored_as();
 };

@@ -13,7 +13,7 @@
 ///   memory_space.status_changed  {"id":STRING,"revision":N,"to":WORD[,"replaced_by":STRING]
 ///                                 [,"reason":STRING][,"by":STRING][,"source":OBJECT]}
 ///   memory_space.removed         {"id":STRING[,"evicted":true]}
-///   memory_space.cleared         {}
+///   memory_space.cleared         {["most":N][,"evict":true]}
 ///   memory_space.limit_changed   {["most":N][,"evict":true]}
 ///
 ///   CONTENT       {"text":STRING,"kind":WORD[,"topics":STRINGS][,"event_time":T]
@@ -101,7 +101,11 @@ std::string payload(const removed& f) {
     w.boolean("evicted", true);
   return std::move(w).done();
 }
-std::string payload(const cleared&) { return "{}"; }
+std::string payload(const cleared& f) {
+  writer w;
+  w.kept(f.kept);
+  return std::move(w).done();
+}
 std::string payload(const limit_changed& f) {
   writer w;
   w.kept(f.value);
@@ -111,6 +115,23 @@ std::string payload(const limit_changed& f) {
 std::string write(const fact& f) {
   return std::visit([](const auto& one) { return payload(one); }, f);
 }
+
+/// `id/revision` of what tells about a memory.
+struct told_key {
+  std::string operator()(const added& f) const { return key_prefix(f.id) + "1"; }
+  std::string operator()(const retold& f) const { return of(f.id, f.revision); }
+  std::string operator()(const updated& f) const { return of(f.id, f.revision); }
+  std::string operator()(const status_changed& f) const { return of(f.id, f.revision); }
+  template <class Fact>
+  std::string operator()(const Fact&) const {
+    return {};
+  }
+  static std::string of(const std::string& id, std::uint64_t revision) {
+    return key_prefix(id) + std::to_string(revision);
+  }
+};
+
+std::string key_of(const fact& f, version_t) { return std::visit(told_key{}, f); }
 
 std::string word(payload_reader& r, std::string_view name) {
   return r.optional_str(name).value_or("");
@@ -206,7 +227,7 @@ constexpr codec::format<aggregate>::type fact_types[] = {
      return removed{r.str("id"), r.flag("evicted")};
    }},
   {"memory_space.cleared", lane::folded,
-   [](payload_reader&, const text&) -> fact { return cleared{}; }},
+   [](payload_reader& r, const text&) -> fact { return cleared{limit_of(r)}; }},
   {"memory_space.limit_changed", lane::folded,
    [](payload_reader& r, const text&) -> fact { return limit_changed{limit_of(r)}; }},
 };
@@ -215,8 +236,7 @@ static_assert(std::size(fact_types) == std::variant_size_v<fact>);
 }  // namespace
 
 const codec::format<aggregate>& aggregate::stored_as() {
-  static constexpr codec::format<aggregate> all{fact_types, write, nullptr, write_state,
-                                                read_state};
+  static constexpr codec::format<aggregate> all{fact_types, write, key_of, write_state, read_state};
   return all;
 }
 

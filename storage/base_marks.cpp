@@ -23,6 +23,21 @@ std::optional<base_mark> base_of(const any_fact& fact, version_t version) {
   return out;
 }
 
+std::vector<forgetting> forgets_of(const append_unit& unit, const unit_outcome& accepted) {
+  std::vector<forgetting> out;
+  auto recorded = accepted.facts.begin();
+  for (const auto& part : unit.parts)
+    for (const auto& fact : part.facts) {
+      const auto& at = (recorded++)->at;
+      with_aggregate(aggregates{}, fact, [&]<class A>(const typename A::fact& own) {
+        if constexpr (requires { A::forgets(own); })
+          if (auto prefix = A::forgets(own); !prefix.empty())
+            out.push_back({at.stream_no, at.version, std::move(prefix)});
+      });
+    }
+  return out;
+}
+
 version_t initial_version(const any_fact& first) {
   const auto mark = base_of(first, 1);
   return mark ? mark->through : 0;

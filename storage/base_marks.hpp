@@ -2,6 +2,7 @@
 
 #include "events/aggregates.hpp"
 #include "projections/projections.hpp"
+#include "storage/store.hpp"
 
 #include <optional>
 #include <vector>
@@ -11,6 +12,18 @@ namespace recalld::storage {
 
 /// The base that a fact sets, if it does.
 std::optional<base_mark> base_of(const any_fact& fact, version_t version);
+
+/// Facts of a stream that a fact makes forgotten: those with a version below, and this key prefix.
+struct forgetting {
+  stream_no_t stream = 0;
+  version_t below = 0;
+  std::string prefix;
+  bool takes(stream_no_t of, version_t version, std::string_view key) const {
+    return of == stream && version < below && key.starts_with(prefix);
+  }
+};
+/// What the facts of a unit that was accepted make forgotten.
+std::vector<forgetting> forgets_of(const append_unit& unit, const unit_outcome& accepted);
 
 /// The version at which a stream stands before its very first fact, if that is this one: the base
 /// that the fact sets, usually 0.

@@ -30,6 +30,21 @@ std::uint32_t row_sum(const recorded& fact) noexcept {
                   fact.at.body_hash, fact.at.command_facts, fact.payload.view()});
 }
 
+std::uint32_t blanked_sum(const recorded& fact) noexcept {
+  return row_sum({fact.at.position,
+                  fact.at.stream_no,
+                  fact.at.version,
+                  blanked_lane(fact.lane),
+                  fact.type,
+                  fact.schema,
+                  fact.at.time,
+                  {},
+                  fact.at.command,
+                  fact.at.body_hash,
+                  fact.at.command_facts,
+                  {}});
+}
+
 std::uint32_t stream_sum(stream_no_t no, std::string_view id) noexcept {
   return static_cast<std::uint32_t>(checksum(id, no));
 }

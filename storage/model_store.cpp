@@ -276,6 +276,8 @@ private:
     if (p.outcome.refused)
       return {{}, {}, std::move(p.outcome.refused)};
     apply(p);
+    for (const auto& what : forgets_of(unit, p.outcome))
+      forget(what);
     return std::move(p.outcome);
   }
 
@@ -303,6 +305,26 @@ private:
         log().rows.apply(std::move(c));
   }
 
+  static void blank(model_log::stream& s, recorded& fact) {
+    s.lanes[static_cast<std::size_t>(fact.lane)].erase(fact.at.version);
+    s.keys.erase(fact.key);
+    fact.blanked = true;
+    fact.key.clear();
+    fact.payload = {};
+  }
+
+  void forget(const forgetting& what) {
+    auto& s = log().streams[what.stream - 1];
+    std::vector<version_t> versions;
+    for (auto at = s.keys.lower_bound(what.prefix);
+         at != s.keys.end() && at->first.starts_with(what.prefix); ++at)
+      if (at->second < what.below)
+        versions.push_back(at->second);
+    for (const auto version : versions)
+      if (auto& fact = *log().facts[s.all.at(version) - 1]; fact.lane != lane::entries)
+        blank(s, fact);
+  }
+
   void sweep_stream(model_log::stream& s, time_us_t receipts_before, std::size_t budget,
                     sweep_report& out) {
     const auto borrowed = log().borrowed_through(s.at.stream_no);
@@ -321,11 +343,7 @@ private:
         return;
       }
       if (may_blank) {
-        s.lanes[static_cast<std::size_t>(fact.lane)].erase(at->first);
-        s.keys.erase(fact.key);
-        fact.blanked = true;
-        fact.key.clear();
-        fact.payload = {};
+        blank(s, fact);
         ++out.blanked;
       }
       if (!may_merge) {

@@ -7,6 +7,9 @@
 
 /// Forgetting what lies at or below the bases of streams, as `sqlite_sweep.cpp` does it. When the
 /// answer to a sweep's commit is lost, nothing has to be found out: the next one sees what is left.
+///
+/// What a fact makes forgotten by key is read before that fact's commit and blanked in it; should
+/// another writer come between, the commit fails on its head.
 namespace recalld::storage::postgres {
 
 namespace {
@@ -14,29 +17,24 @@ namespace {
 /// Facts per transaction: a commit that waits for the sweep waits for a few milliseconds.
 constexpr std::size_t facts_per_transaction = 1000;
 
-struct sweepable_fact {
-  position_t position = 0;
-  version_t version = 0;
-  time_us_t time = 0;
-  std::string command;
-  std::string type;
-  std::uint16_t schema = 0;
-  std::uint64_t body_hash = 0;
-  std::uint32_t command_facts = 0;
-};
-
 const statement sweepable(
   "SELECT position, version, time, command, type, schema, body_hash, command_facts FROM log "
   "WHERE stream = $1 AND lane = $2 AND version > $3 AND version <= $4 ORDER BY version LIMIT $5");
 const statement debtors("SELECT DISTINCT shard FROM sweep_debt WHERE shard = ANY($1) AND due < $2 "
                         "ORDER BY shard");
+const statement told_under(
+  "SELECT l.position, l.version, l.time, l.command, l.type, l.schema, l.body_hash, "
+  "l.command_facts, l.lane, l.stream FROM unnest($1::int8[], $2::bytea[], $3::bytea[], $4::int8[]) "
+  "AS k(stream, first, behind, below) JOIN log AS l ON l.stream = k.stream AND l.key >= k.first "
+  "AND l.key < k.behind AND l.version < k.below AND l.key IS NOT NULL AND l.lane <> 1");
 const statement debts("SELECT stream FROM sweep_debt WHERE shard = $1 AND due < $2 "
                       "ORDER BY due, stream LIMIT $3");
 const statement standing("SELECT base, (SELECT max(through) FROM borrows WHERE source = $1) "
                          "FROM streams WHERE no = $1");
-const statement blank("UPDATE log SET payload = NULL, key = NULL, lane = u.lane, sum = u.sum FROM "
-                      "unnest($2::int8[], $3::int2[], $4::int4[]) AS u(position, lane, sum) "
-                      "WHERE log.shard = $1 AND log.position = u.position");
+const statement blank(
+  "UPDATE log SET payload = NULL, key = NULL, lane = u.lane, sum = u.sum FROM "
+  "unnest($1::int4[], $2::int8[], $3::int2[], $4::int4[]) AS u(shard, position, lane, sum) "
+  "WHERE log.shard = u.shard AND log.position = u.position");
 const statement forget("DELETE FROM log WHERE shard = $1 AND position = ANY($2)");
 const statement merged("UPDATE streams SET merged = $2, merged_time = $3 "
                        "WHERE no = $1 AND merged < $2");
@@ -56,25 +54,55 @@ parameters numbers(Ns... n) {
   return p;
 }
 
+/// What of a fact stays when it is blanked.
+recorded envelope_at(const answer& found, std::size_t i, stream_no_t stream, lane l) {
+  recorded f;
+  f.at.position = found.uint_at(i, 0);
+  f.at.stream_no = stream;
+  f.at.version = found.uint_at(i, 1);
+  f.at.time = found.int_at(i, 2);
+  f.at.command = found.view_at(i, 3);
+  f.type = found.view_at(i, 4);
+  f.schema = static_cast<std::uint16_t>(found.int_at(i, 5));
+  f.at.body_hash = found.uint_at(i, 6);
+  f.at.command_facts = static_cast<std::uint32_t>(found.int_at(i, 7));
+  f.lane = l;
+  return f;
+}
+
 /// Facts of one lane in `(after, through]`, oldest first.
-std::vector<sweepable_fact> facts_of(connection& db, stream_no_t stream, int stored_lane,
-                                     version_t after, version_t through, std::size_t limit) {
-  const auto found = db.query(sweepable, numbers(stream, stored_lane, after, through,
-                                                 static_cast<std::uint64_t>(limit)));
-  std::vector<sweepable_fact> out(found.rows());
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    auto& f = out[i];
-    f.position = found.uint_at(i, 0);
-    f.version = found.uint_at(i, 1);
-    f.time = found.int_at(i, 2);
-    f.command = found.view_at(i, 3);
-    f.type = found.view_at(i, 4);
-    f.schema = static_cast<std::uint16_t>(found.int_at(i, 5));
-    f.body_hash = found.uint_at(i, 6);
-    f.command_facts = static_cast<std::uint32_t>(found.int_at(i, 7));
-  }
+std::vector<recorded> facts_of(connection& db, stream_no_t stream, int stored_lane, version_t after,
+                               version_t through, std::size_t limit) {
+  const auto found = db.query(
+    sweepable, numbers(stream, stored_lane, after, through, static_cast<std::uint64_t>(limit)));
+  std::vector<recorded> out;
+  for (std::size_t i = 0; i < found.rows(); ++i)
+    out.push_back(envelope_at(found, i, stream, lane_of(stored_lane)));
   return out;
 }
+
+/// Facts that are to be blanked.
+class blanking {
+public:
+  void add(shard_t shard, const recorded& f) {
+    shard_.integer(std::int64_t{shard});
+    position_.integer(f.at.position);
+    lane_.integer(std::int64_t{blanked_lane(f.lane)});
+    sum_.integer(static_cast<std::int32_t>(blanked_sum(f)));
+  }
+  bool empty() const { return position_.empty(); }
+  request done() && {
+    parameters p;
+    p.column(std::move(shard_))
+      .column(std::move(position_))
+      .column(std::move(lane_))
+      .column(std::move(sum_));
+    return {&blank, std::move(p)};
+  }
+
+private:
+  array shard_{type::int4}, position_{type::int8}, lane_{type::int2}, sum_{type::int4};
+};
 
 }  // namespace
 
@@ -135,8 +163,8 @@ std::size_t writer::sweep_some(shard_t shard, time_us_t receipts_before, std::si
   std::size_t used = 0;
   std::size_t next = 0;
   for (; next < streams.rows() && used < budget; ++next)
-    used += std::max<std::size_t>(1, sweep_stream(shard, streams.uint_at(next, 0), receipts_before,
-                                                  budget - used, report));
+    used += std::max<std::size_t>(
+      1, sweep_stream(shard, streams.uint_at(next, 0), receipts_before, budget - used, report));
   report.more = next < streams.rows() || used >= budget;
   if (used == 0)
     return 0;
@@ -164,16 +192,16 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
   std::vector<position_t> gone;
   version_t newest_gone = 0;
   time_us_t newest_gone_time = 0;
-  array blank_position(type::int8), blank_lane(type::int2), blank_sum(type::int4);
-  auto merge = [&](const sweepable_fact& f) {
-    if (!f.command.empty())
+  blanking fresh;
+  auto merge = [&](const recorded& f) {
+    if (!f.at.command.empty())
       live_.add(projections::erase{&projections::receipts::spec,
-                                   {f.command, static_cast<std::int64_t>(stream)}},
+                                   {f.at.command, static_cast<std::int64_t>(stream)}},
                 true);
-    gone.push_back(f.position);
-    if (f.version > newest_gone) {
-      newest_gone = f.version;
-      newest_gone_time = f.time;
+    gone.push_back(f.at.position);
+    if (f.at.version > newest_gone) {
+      newest_gone = f.at.version;
+      newest_gone_time = f.at.time;
     }
   };
 
@@ -186,20 +214,16 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
     for (const auto& f : facts_of(db_, stream, l, borrowed, base, budget - used)) {
       ++used;
       ++report.blanked;
-      if (f.command.empty() || f.time < receipts_before) {
+      if (f.at.command.empty() || f.at.time < receipts_before) {
         merge(f);
         continue;
       }
-      due = std::min(due, f.time);
-      blank_position.integer(f.position);
-      blank_lane.integer(std::int64_t{stored});
-      blank_sum.integer(static_cast<std::int32_t>(row_sum({f.position, stream, f.version, stored,
-                                                           f.type, f.schema, f.time, {}, f.command,
-                                                           f.body_hash, f.command_facts, {}})));
+      due = std::min(due, f.at.time);
+      fresh.add(shard, f);
     }
     for (const auto& f : blanked) {
-      if (f.time >= receipts_before || used >= budget) {
-        due = std::min(due, f.time);
+      if (f.at.time >= receipts_before || used >= budget) {
+        due = std::min(due, f.at.time);
         break;
       }
       ++used;
@@ -207,13 +231,9 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
     }
   }
   report.merged += gone.size();
-  if (!blank_position.empty()) {
-    parameters p;
-    p.integer(shard)
-      .column(std::move(blank_position))
-      .column(std::move(blank_lane))
-      .column(std::move(blank_sum));
-    db_.query(blank, std::move(p));
+  if (!fresh.empty()) {
+    auto blanked = std::move(fresh).done();
+    db_.query(*blanked.what, std::move(blanked.values));
   }
   if (!gone.empty()) {
     array positions(type::int8);
@@ -232,6 +252,33 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
   else
     db_.query(postpone, numbers(stream, due));
   return used;
+}
+
+std::optional<request> writer::blanking_of(std::span<const forgetting> forgets) {
+  if (forgets.empty())
+    return std::nullopt;
+  array stream(type::int8), first(type::bytea), behind(type::bytea), below(type::int8);
+  for (const auto& what : forgets) {
+    stream.integer(what.stream);
+    first.bytes(what.prefix);
+    behind.bytes(behind_prefix(what.prefix));
+    below.integer(what.below);
+  }
+  parameters p;
+  p.column(std::move(stream))
+    .column(std::move(first))
+    .column(std::move(behind))
+    .column(std::move(below));
+  const auto found = db_.query(told_under, std::move(p));
+  blanking all;
+  for (std::size_t i = 0; i < found.rows(); ++i) {
+    const auto no = found.uint_at(i, 9);
+    all.add(static_cast<shard_t>(no % facts_.shards),
+            envelope_at(found, i, no, static_cast<lane>(found.int_at(i, 8))));
+  }
+  if (all.empty())
+    return std::nullopt;
+  return std::move(all).done();
 }
 
 void writer::add_blanks(shard_t shard, std::vector<position_t>& positions) {

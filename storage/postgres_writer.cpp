@@ -1,7 +1,6 @@
 #include "storage/postgres_writer.hpp"
 
 #include "projections/projections.hpp"
-#include "storage/base_marks.hpp"
 #include "storage/checksum.hpp"
 #include "storage/failpoint.hpp"
 
@@ -46,6 +45,7 @@ public:
     writer_.live_.forget();
     out.assign(units.size(), {});
     streams.clear();
+    forgets.clear();
     keys_.clear();
     wanted_keys.clear();
     undecided = false;
@@ -67,6 +67,7 @@ public:
   std::vector<unit_outcome> out;
   std::unordered_map<stream_id, touched> streams;  ///< That were written to.
   std::vector<standing> shards;                    ///< That are held, ascending.
+  std::vector<forgetting> forgets;
   /// A refused unit may have a receipt, which nobody has looked for yet.
   bool undecided = false;
   bool looked_up = false;
@@ -135,6 +136,8 @@ private:
                  std::make_move_iterator(unit_keys_.end()));
     for (auto& c : changes_)
       writer_.live_.add(std::move(c), true);
+    for (auto& f : forgets_of(unit, o))
+      forgets.push_back(std::move(f));
     for (const auto& s : unit_shards_)
       shard_in(shards, s.shard) = s;
   }
@@ -596,17 +599,26 @@ std::vector<request> writer::requests_of(plan& p) {
   array shard(type::int4), position(type::int8), stream(type::int8), version(type::int8), stored_lane(type::int2),
     kind(type::text), schema(type::int2), time(type::int8), key(type::bytea), command(type::text),
     body_hash(type::int8), command_facts(type::int4), sum(type::int4), payload(type::text);
+  // A fact that is forgotten in the commit that records it is told to whoever listens, not stored.
+  const auto is_forgotten = [&](const recorded& f) {
+    return f.lane != lane::entries && !f.key.empty()
+           && std::any_of(p.forgets.begin(), p.forgets.end(), [&](const forgetting& what) {
+                return what.takes(f.at.stream_no, f.at.version, f.key);
+              });
+  };
   for (const auto& unit : p.out)
     for (const auto& f : unit.facts) {
+      const bool gone = is_forgotten(f);
       shard.integer(f.at.stream_no % facts_.shards);
       position.integer(f.at.position);
       stream.integer(f.at.stream_no);
       version.integer(f.at.version);
-      stored_lane.integer(static_cast<std::int64_t>(f.lane));
+      stored_lane.integer(static_cast<std::int64_t>(gone ? blanked_lane(f.lane)
+                                                         : static_cast<int>(f.lane)));
       kind.bytes(f.type);
       schema.integer(static_cast<std::int64_t>(f.schema));
       time.integer(f.at.time);
-      f.key.empty() ? key.null() : key.bytes(f.key);
+      f.key.empty() || gone ? key.null() : key.bytes(f.key);
       if (f.at.command.empty()) {
         command.null();
         body_hash.null();
@@ -616,14 +628,16 @@ std::vector<request> writer::requests_of(plan& p) {
         body_hash.integer(f.at.body_hash);
         command_facts.integer(static_cast<std::int64_t>(f.at.command_facts));
       }
-      sum.integer(static_cast<std::int32_t>(row_sum(f)));
-      payload.bytes(f.payload.view());
+      sum.integer(static_cast<std::int32_t>(gone ? blanked_sum(f) : row_sum(f)));
+      gone ? payload.null() : payload.bytes(f.payload.view());
     }
   parameters facts;
   for (auto* column : {&shard, &position, &stream, &version, &stored_lane, &kind, &schema, &time, &key,
                        &command, &body_hash, &command_facts, &sum, &payload})
     facts.column(std::move(*column));
   out.push_back({&insert_fact_, std::move(facts)});
+  if (auto blanking = blanking_of(p.forgets))
+    out.push_back(std::move(*blanking));
   live_.write(out);
   out.push_back({&end_, {}});
   return out;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "storage/base_marks.hpp"
 #include "storage/postgres_ledger.hpp"
 #include "storage/postgres_log.hpp"
 #include "storage/postgres_rows.hpp"
@@ -103,6 +104,8 @@ private:
   bool unmoved(std::span<const shard_t> shards);
   void load_heads(std::span<const append_unit> units, std::span<const stream_id> sources);
   void look_up(std::span<const append_unit> units, plan& p);
+  /// Blanks what of the log is forgotten; nothing when there is nothing.
+  std::optional<request> blanking_of(std::span<const forgetting> forgets);
   std::vector<request> requests_of(plan& p);
   fate resolve(const unresolved& lost);
   fate resolve_in_time(const unresolved& lost);

@@ -13,6 +13,9 @@
 /// told and replayed. A blanked fact without a command, or with one whose receipt is old enough,
 /// leaves the log altogether; its position becomes part of a range in `blanks`. Facts that another
 /// stream borrows are passed over until the borrower lets go, which puts the stream into debt again.
+///
+/// What a fact makes forgotten by key is blanked in that fact's own commit, and stays so until the
+/// stream's base has passed it.
 namespace recalld::storage::sqlite {
 
 namespace {
@@ -20,38 +23,34 @@ namespace {
 /// Facts per transaction: a commit that waits for the sweep waits for a few milliseconds.
 constexpr std::size_t facts_per_transaction = 1000;
 
-struct sweepable_fact {
-  position_t position = 0;
-  version_t version = 0;
-  time_us_t time = 0;
-  std::string command;
-  std::string type;
-  std::uint16_t schema = 0;
-  std::uint64_t body_hash = 0;
-  std::uint32_t command_facts = 0;
-};
+/// What of a fact stays when it is blanked.
+recorded envelope_at(statement& s, stream_no_t stream, lane l) {
+  recorded f;
+  f.at.position = s.uint_at(0);
+  f.at.stream_no = stream;
+  f.at.version = s.uint_at(1);
+  f.at.time = s.int_at(2);
+  f.at.command = s.view_at(3);
+  f.type = s.view_at(4);
+  f.schema = static_cast<std::uint16_t>(s.int_at(5));
+  f.at.body_hash = s.uint_at(6);
+  f.at.command_facts = static_cast<std::uint32_t>(s.int_at(7));
+  f.lane = l;
+  return f;
+}
 
 /// Facts of one lane in `(after, through]`, oldest first. They are read before any is changed, for
 /// the change moves them within the index that is read.
-std::vector<sweepable_fact> facts_of(statement& s, stream_no_t stream, int stored_lane,
-                                     version_t after, version_t through, std::size_t limit) {
-  std::vector<sweepable_fact> out;
+std::vector<recorded> facts_of(statement& s, stream_no_t stream, int stored_lane, version_t after,
+                               version_t through, std::size_t limit) {
+  std::vector<recorded> out;
   s.integer(1, stream)
     .integer(2, stored_lane)
     .integer(3, after)
     .integer(4, through)
     .integer(5, static_cast<std::uint64_t>(limit));
-  while (s.step()) {
-    auto& f = out.emplace_back();
-    f.position = s.uint_at(0);
-    f.version = s.uint_at(1);
-    f.time = s.int_at(2);
-    f.command = s.view_at(3);
-    f.type = s.view_at(4);
-    f.schema = static_cast<std::uint16_t>(s.int_at(5));
-    f.body_hash = s.uint_at(6);
-    f.command_facts = static_cast<std::uint32_t>(s.int_at(7));
-  }
+  while (s.step())
+    out.push_back(envelope_at(s, stream, lane_of(stored_lane)));
   return out;
 }
 
@@ -82,8 +81,8 @@ result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipt
 }
 
 /// One transaction. Gives what it cost; 0 = there was nothing to do.
-std::size_t writer::sweep_some(epoch_t epoch, time_us_t receipts_before,
-                               std::size_t budget, sweep_report& report) {
+std::size_t writer::sweep_some(epoch_t epoch, time_us_t receipts_before, std::size_t budget,
+                               sweep_report& report) {
   transaction change(db_);
   locked_head(epoch);
   std::vector<stream_no_t> streams;
@@ -119,41 +118,27 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
   std::vector<position_t> gone;
   version_t newest_gone = 0;
   time_us_t newest_gone_time = 0;
-  auto merge = [&](const sweepable_fact& f) {
-    forget_.integer(1, f.position).run();
-    if (!f.command.empty())
+  auto merge = [&](const recorded& f) {
+    forget_.integer(1, f.at.position).run();
+    if (!f.at.command.empty())
       live_.add(projections::erase{&projections::receipts::spec,
-                                   {f.command, static_cast<std::int64_t>(stream)}});
-    gone.push_back(f.position);
-    if (f.version > newest_gone) {
-      newest_gone = f.version;
-      newest_gone_time = f.time;
+                                   {f.at.command, static_cast<std::int64_t>(stream)}});
+    gone.push_back(f.at.position);
+    if (f.at.version > newest_gone) {
+      newest_gone = f.at.version;
+      newest_gone_time = f.at.time;
     }
   };
 
   // Facts that nobody reads any more.
   for (int l = 0; l < lane_count; ++l) {
-    const auto stored = blanked_lane(static_cast<lane>(l));
     for (const auto& f : facts_of(sweepable_, stream, l, borrowed, base, budget - used)) {
       ++used;
       ++report.blanked;
-      if (f.command.empty() || f.time < receipts_before) {
+      if (f.at.command.empty() || f.at.time < receipts_before)
         merge(f);
-        continue;
-      }
-      const auto sum = row_sum({f.position,
-                                stream,
-                                f.version,
-                                stored,
-                                f.type,
-                                f.schema,
-                                f.time,
-                                {},
-                                f.command,
-                                f.body_hash,
-                                f.command_facts,
-                                {}});
-      blank_.integer(1, stored).integer(2, sum).integer(3, f.position).run();
+      else
+        blank(f);
     }
   }
   // Blanked facts that were kept for their receipts. Times grow with versions.
@@ -161,8 +146,8 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
   for (int l = 0; l < lane_count && used < budget; ++l) {
     const auto stored = blanked_lane(static_cast<lane>(l));
     for (const auto& f : facts_of(sweepable_, stream, stored, 0, base, budget - used)) {
-      if (f.time >= receipts_before) {
-        due = std::min(due, f.time);
+      if (f.at.time >= receipts_before) {
+        due = std::min(due, f.at.time);
         break;
       }
       ++used;
@@ -181,6 +166,23 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
   else
     postpone_.integer(1, due).integer(2, stream).run();
   return used;
+}
+
+void writer::blank(const recorded& f) {
+  blank_.integer(1, blanked_lane(f.lane))
+    .integer(2, blanked_sum(f))
+    .integer(3, f.at.position)
+    .run();
+}
+
+void writer::forget(const forgetting& what) {
+  std::vector<recorded> told;
+  const auto behind = behind_prefix(what.prefix);
+  told_under_.integer(1, what.stream).blob(2, what.prefix).blob(3, behind).integer(4, what.below);
+  while (told_under_.step())
+    told.push_back(envelope_at(told_under_, what.stream, static_cast<lane>(told_under_.int_at(8))));
+  for (const auto& f : told)
+    blank(f);
 }
 
 void writer::add_blanks(std::vector<position_t>& positions) {

@@ -1,7 +1,6 @@
 #include "storage/sqlite_writer.hpp"
 
 #include "projections/projections.hpp"
-#include "storage/base_marks.hpp"
 #include "storage/failpoint.hpp"
 #include "storage/one_shard.hpp"
 #include "storage/sqlite_schema.hpp"
@@ -93,7 +92,11 @@ writer::writer(connection db, const sqlite_options& options)
     unblank_(db_.prepare("DELETE FROM blanks WHERE first = ?")),
     widen_(db_.prepare("UPDATE blanks SET last = ? WHERE first = ?")),
     new_blank_(db_.prepare("INSERT INTO blanks VALUES(?, ?)")),
-    base_of_stream_(db_.prepare("SELECT base FROM streams WHERE no = ?")) {
+    base_of_stream_(db_.prepare("SELECT base FROM streams WHERE no = ?")),
+    told_under_(db_.prepare(
+      "SELECT position, version, time, command, type, schema, body_hash, command_facts, lane "
+      "FROM log WHERE stream = ? AND key >= ? AND key < ? AND version < ? AND key IS NOT NULL "
+      "AND lane <> 1")) {
   for (const auto* t : projections::tables())
     if (stored_version(db_, *t) == t->version)
       live_.know(*t);
@@ -185,6 +188,8 @@ void writer::append(const append_unit& unit, batch& b, unit_outcome& out) {
     out.refused = insert(w, unit, out);
   if (!out.refused) {
     accept(w);
+    for (const auto& what : forgets_of(unit, out))
+      forget(what);
     b.head = w.next - 1;
     return;
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "storage/base_marks.hpp"
 #include "storage/head_cache.hpp"
 #include "storage/sqlite_log.hpp"
 #include "storage/sqlite_rows.hpp"
@@ -68,6 +69,8 @@ private:
   bool key_exists(const recorded& fact);
   void undo(unit_work& w, const unit_outcome& out);
   void accept(unit_work& w);
+  void blank(const recorded& f);
+  void forget(const forgetting& what);
   void set_base(stream_no_t stream, const base_mark& mark, version_t fact);
   version_t borrowed_through(stream_no_t source);
   void owe(stream_no_t stream, time_us_t due);
@@ -97,7 +100,7 @@ private:
   statement shard_, set_head_, take_, insert_fact_, insert_stream_, fact_by_key_, unappend_,
     set_base_, borrows_of_, unborrow_, borrow_, borrowers_, owe_, debts_, settle_, postpone_,
     sweepable_, blank_, forget_, merged_, blank_before_, blank_after_, unblank_, widen_, new_blank_,
-    base_of_stream_;
+    base_of_stream_, told_under_;
 };
 
 }  // namespace recalld::storage::sqlite

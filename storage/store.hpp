@@ -121,7 +121,8 @@ public:
   /// leaves no trace and does not harm its neighbours. Each unit sees those before it. Facts,
   /// positions and projected rows become visible together. When this returns a value, everything
   /// that was not refused is on stable storage. `rights` name every shard that the units touch,
-  /// and may name more.
+  /// and may name more. Facts that a fact makes forgotten (an aggregate's `forgets`) are blanked with
+  /// it, but for those of the entries lane; their keys are free for later commits.
   virtual result<std::vector<unit_outcome>> commit(const shard_rights& rights,
                                                    std::span<const append_unit> units) = 0;
   result<std::vector<unit_outcome>> commit(shard_t shard, epoch_t epoch,
@@ -155,7 +156,7 @@ public:
   /// Tables whose stored version differs from the program's, or that do not exist.
   virtual result<std::vector<const projections::table*>> outdated_tables() = 0;
   /// Creates empty shadows of these tables, dropping older shadows. Until the swap nothing of the
-  /// log is forgotten (`sweep` finds nothing to do), so that a rebuild may take its time.
+  /// log is swept (`sweep` finds nothing to do), so that a rebuild may take its time.
   virtual result<void> begin_shadow(std::span<const projections::table* const> tables) = 0;
   /// Applies changes to the shadows; changes of other tables are ignored.
   virtual result<void> apply_to_shadow(std::vector<projections::change> changes) = 0;

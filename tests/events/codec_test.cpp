@@ -84,7 +84,7 @@ std::vector<any_fact> rich_facts() {
     memory_space::fact{memory_space::status_changed{"m1", 4, memory_space::status::superseded, "m2",
                                                     "newer", rich_origin()}},
     memory_space::fact{memory_space::removed{"m1", true}},
-    memory_space::fact{memory_space::cleared{}},
+    memory_space::fact{memory_space::cleared{{100, true}}},
     memory_space::fact{memory_space::limit_changed{{100, true}}},
   };
 }
@@ -289,13 +289,18 @@ TEST_CASE("newer types and schemas are unavailable, not corrupt", "[codec]") {
 TEST_CASE("facts lie in their lanes under their keys", "[codec]") {
   using namespace session;
   std::set<std::string_view> paged;
+  std::set<std::string_view> keyed;
   for (const auto& f : rich_facts()) {
     auto e = codec::encode(f, 9);
     if (e.lane != lane::folded)
       paged.insert(e.type);
-    bool keyed = e.type == "session.entry_appended" || e.type == "session.track_appended";
-    CHECK(e.key.empty() == !keyed);
+    if (!e.key.empty())
+      keyed.insert(e.type);
   }
+  CHECK(keyed
+        == std::set<std::string_view>{"session.entry_appended", "session.track_appended",
+                                      "memory_space.added", "memory_space.retold",
+                                      "memory_space.updated", "memory_space.status_changed"});
   CHECK(paged
         == std::set<std::string_view>{"session.entry_appended", "session.track_appended",
                                       "scope.id_reserved"});

@@ -105,6 +105,32 @@ TEST_CASE("deleting twice is fine", "[memory_space]") {
     .fails(errc::not_found);
 }
 
+TEST_CASE("what is deleted is forgotten: one memory by its key, all of them by a base",
+          "[memory_space]") {
+  const auto key_of = [](const fact& f) { return codec::encode(any_fact(f), 9).key; };
+  const fact gone = removed{"m1"};
+  const auto prefix = aggregate::forgets(gone);
+  CHECK(key_of(as_added("m1", tea)) == "m1/1");
+  for (const fact& f :
+       {fact{as_added("m1", tea)}, fact{retold{"m1", 2, {}, "", {}}},
+        fact{updated{"m1", 3, "h", tea, "", {}}}, fact{status_changed{"m1", 4, status::active}}}) {
+    CHECK(key_of(f).starts_with(prefix));
+    CHECK(aggregate::forgets(f).empty());
+    CHECK_FALSE(aggregate::base_of(f, 5));
+  }
+  CHECK_FALSE(key_of(as_added("m10", tea)).starts_with(prefix));
+  CHECK(key_of(gone).empty());
+
+  auto out = given_memories({limit_changed{{9, true}}, as_added("m1", tea)}).when(clear{});
+  out.then({cleared{{9, true}}});
+  const fact all = cleared{{9, true}};
+  const auto base = aggregate::base_of(all, 3);
+  REQUIRE(base);
+  CHECK(base->through == 2);
+  CHECK(base->carries_state);
+  CHECK(aggregate::carried_state(all) == out.after());
+}
+
 TEST_CASE("a limit rejects, but not what exists", "[memory_space]") {
   auto past =
     given_memories({limit_changed{{2, false}}, as_added("m1", tea), as_added("m2", coffee)});

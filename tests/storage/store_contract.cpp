@@ -1,3 +1,4 @@
+#include "storage/replay.hpp"
 #include "tests/storage/subject.hpp"
 
 #include <algorithm>
@@ -856,7 +857,7 @@ TEMPLATE_TEST_CASE("what a shadow holds when the process ends is forgotten", "[s
   CHECK(log.rows(session_state::spec).empty());
 }
 
-TEMPLATE_TEST_CASE("while a shadow is filled, nothing of the log is forgotten", "[store]",
+TEMPLATE_TEST_CASE("while a shadow is filled, nothing of the log is swept", "[store]",
                    EVERY_STORE) {
   using namespace projections;
   opened<TestType> log;
@@ -866,6 +867,61 @@ TEMPLATE_TEST_CASE("while a shadow is filled, nothing of the log is forgotten", 
   CHECK(log.sweep().merged == 0);
   must(log.writer().swap_shadow());
   CHECK(log.sweep().merged == 2);
+}
+
+// -- forgetting by key --
+
+TEMPLATE_TEST_CASE("what a fact makes forgotten is blanked with its commit", "[store]",
+                   EVERY_STORE) {
+  opened<TestType> log;
+  const auto s = memories_of("ann");
+  log.append(s, {remembered("m1", "secret one"), remembered("m10")}, "cmd", 2000);
+  log.append(s, {superseded("m1", 2)});
+  log.append(memories_of("bob"), {remembered("m1")});
+  const auto no = log.number_of(s);
+  CHECK(must(log.reader->by_key_prefix(no, "m1/", "", 9)).size() == 2);
+  const auto out = log.commit(unit(s, 3, {forgotten("m1")}));
+  REQUIRE_FALSE(out.refused);
+  log.reopen();
+
+  CHECK(must(log.reader->by_key_prefix(no, "m1/", "", 9)).empty());
+  CHECK_FALSE(must(log.reader->by_key(no, "m1/1")));
+  CHECK(log.lane_versions(s, lane::folded) == versions{2, 4});
+  const auto page = must(log.reader->scan(0, 0, 10));
+  CHECK(positions_of(page.facts) == positions{1, 2, 3, 4, 5});
+  CHECK(page.blanks.empty());
+  for (const auto& f : page.facts) {
+    const bool gone = f.at.position == 1 || f.at.position == 3;
+    CHECK(f.blanked == gone);
+    CHECK(f.payload.empty() == gone);
+    if (gone)
+      CHECK(f.key.empty());
+  }
+  CHECK(page.facts[0].at.command == "cmd");
+  CHECK(log.commit(unit(s, {}, {remembered("m2")}, "cmd")).refused);
+  CHECK(must(verify(*log.reader)).good());
+  // The key is free again, and a base takes what is left.
+  log.append(s, {remembered("m1")});
+  log.append(s, {memory_space::fact{memory_space::cleared{}}});
+  CHECK(log.sweep(3000).merged == 5);
+  CHECK(must(verify(*log.reader)).good());
+}
+
+TEMPLATE_TEST_CASE("what is forgotten in the commit that records it is not stored", "[store]",
+                   EVERY_STORE) {
+  opened<TestType> log;
+  const auto s = memories_of("ann");
+  const auto outs = log.commit_all({unit(s, 0, {remembered("m1"), remembered("m2")}),
+                                    unit(s, 2, {forgotten("m1"), remembered("m3")}),
+                                    unit(s, 4, {superseded("m2", 2), forgotten("m2")}),
+                                    unit(s, 1, {forgotten("m1")})});
+  CHECK(outs[0].facts[0].payload.view().find("m1") != std::string_view::npos);
+  CHECK(outs[3].refused);
+  CHECK(log.lane_versions(s, lane::folded) == versions{3, 4, 6});
+  log.reopen();
+  CHECK(log.lane_versions(s, lane::folded) == versions{3, 4, 6});
+  CHECK(log.rows(projections::memories::spec).size() == 1);
+  CHECK(must(verify(*log.reader)).good());
 }
 
 // -- properties --
@@ -893,7 +949,9 @@ TEMPLATE_TEST_CASE("every store gives what the model gives, for any commands", "
       const auto at = model.reader->find_stream(s);
       const version_t head = at ? at->head : 0;
       const auto command = m % 2 != 0 ? "c" + std::to_string(m % 32) : std::string();
-      switch (m % 8) {
+      const auto space = memories_of("u" + std::to_string(m / 8 % 2));
+      const auto id = "m" + std::to_string(m / 16 % 3);
+      switch (m % 11) {
         case 0: both(unit(s, {}, {created({{"k", std::to_string(m)}})}, command, now)); break;
         case 1: both(unit(s, head, {entry(std::to_string(m % 16))}, command, now)); break;
         case 2: both(unit(s, m % 4, {entry(std::to_string(m)), track_item("t")}, command, now)); break;
@@ -908,6 +966,9 @@ TEMPLATE_TEST_CASE("every store gives what the model gives, for any commands", "
                       {forked(s, head, open_state(1))}, command, now));
           break;
         case 6: both(unit(s, {}, {state_set({{"a", "1"}}, {"k"})}, command, now)); break;
+        case 7: both(unit(space, {}, {remembered(id)}, command, now)); break;
+        case 8: both(unit(space, {}, {superseded(id, m)}, command, now)); break;
+        case 9: both(unit(space, {}, {forgotten(id), superseded(id, m + 1'000)}, command, now)); break;
         default: {
           const auto before = m % 16 < 8 ? 0 : now;
           const auto a = log.sweep(before);

@@ -145,6 +145,24 @@ inline any_fact app_value(std::string key, std::string raw) {
   return scope::fact{std::move(f)};
 }
 
+inline stream_id memories_of(std::string_view user) {
+  return {stream_kind::memory_space, {"t", "app", user}};
+}
+inline any_fact remembered(std::string id, std::string text = "tea") {
+  memory_space::added f;
+  f.id = std::move(id);
+  f.hash = text;
+  f.content.text = std::move(text);
+  return memory_space::fact{std::move(f)};
+}
+inline any_fact superseded(std::string id, std::uint64_t revision) {
+  return memory_space::fact{
+    memory_space::status_changed{std::move(id), revision, memory_space::status::superseded}};
+}
+inline any_fact forgotten(std::string id) {
+  return memory_space::fact{memory_space::removed{std::move(id)}};
+}
+
 inline append_unit unit(stream_id stream, std::optional<version_t> expected,
                         std::vector<any_fact> facts, std::string command = {},
                         time_us_t time = 1000) {
