@@ -321,6 +321,10 @@ public:
                                        read_rows{std::move(query)}, std::move(then));
   }
 
+  void search(search_memories wish, std::function<void(result<found_memories>)> then) override {
+    ask<found_memories>(gateway_.around_->searcher, std::move(wish), std::move(then));
+  }
+
   void retention_of(std::string app, std::function<void(retention)> then) override {
     auto stream = app_stream(tenant_, app);
     auto known = gateway_.retentions_.find(stream);
@@ -526,7 +530,8 @@ void gateway_state::run(std::uint16_t protocol, const std::string& operation, st
 namespace {
 
 constexpr std::array<field, 8> watch_fields{{
-  {"kind", field_type::string, false, "Kind of stream such as `session` or `approval`; all when absent."},
+  {"kind", field_type::string, false,
+   "Kind of stream such as `session` or `approval`; all when absent."},
   {"app", field_type::string, false, "Only streams of this application."},
   {"user", field_type::string, false, "Only streams of this user; needs `app`."},
   {"session", field_type::string, false, "Only this session; needs `user`."},

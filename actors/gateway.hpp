@@ -64,6 +64,8 @@ public:
   /// Rows of a projection table.
   virtual void rows(projections::row_query query,
                     std::function<void(result<std::vector<projections::row>>)> then) = 0;
+  /// The memories of an owner that answer a question, best first.
+  virtual void search(search_memories wish, std::function<void(result<found_memories>)> then) = 0;
   /// The retention rules of an application.
   virtual void retention_of(std::string app, std::function<void(retention)> then) = 0;
   /// Writes the rows of tables again from the log while commits go on.

@@ -6,6 +6,7 @@
 #include "actors/journal.hpp"
 #include "actors/projector.hpp"
 #include "actors/reader.hpp"
+#include "actors/searcher.hpp"
 #include "actors/timers.hpp"
 
 #include <caf/all.hpp>
@@ -19,7 +20,7 @@
 
 // What happens if an actor dies
 //
-//   journal, readers, directory, feed, timers, gateway: the node is nothing without any of them.
+//   journal, readers, searcher, directory, feed, timers, gateway: the node is nothing without any of them.
 //     The node says so once (`on_fatal`); the process ends and starts again from the log.
 //   projector: a rebuild that it had begun is lost, the live tables stay; the next start decides.
 //   aggregate actors: end only when the directory asks. One that raises is a bug: fatal as well.
@@ -143,11 +144,16 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   around.shard_of = [&writer](const stream_id& stream) { return writer.shard_of(stream); };
   const auto writers = p->store->writers();
   for (std::size_t i = 0; i < writers.size(); ++i) {
-    around.journals.push_back(
-      p->spawn_blocking(journal, p->around, writers[i], *rights,
-                        rights_of_journal(*rights, i, writers.size())));
+    around.journals.push_back(p->spawn_blocking(journal, p->around, writers[i], *rights,
+                                                rights_of_journal(*rights, i, writers.size())));
     p->hold(around.journals.back(), "journal");
   }
+  auto search_log = p->store->open_reader();
+  if (!search_log)
+    return fail(search_log.error());
+  around.searcher = p->spawn_blocking(searcher, p->around,
+                                      std::shared_ptr<storage::log_reader>(std::move(*search_log)));
+  p->hold(around.searcher, "searcher");
   auto rebuild_log = p->store->open_reader();
   if (!rebuild_log)
     return fail(rebuild_log.error());
@@ -216,6 +222,7 @@ void node::stop() {
     end(j);
   for (auto& r : around.readers)
     end(r);
+  end(around.searcher);
   if (around.cache)
     around.cache->flush_soon();
   // Whoever still holds a handle of the gateway keeps the surroundings, not what is open on disk.
@@ -223,6 +230,7 @@ void node::stop() {
   // Handles in the surroundings keep each other alive: let go of them.
   around.journals.clear();
   around.directory = around.feed = around.projector = nullptr;
+  around.searcher = nullptr;
   around.readers.clear();
   p.gateway = nullptr;
   p.timers = nullptr;

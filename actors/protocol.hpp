@@ -1,6 +1,7 @@
 #pragma once
 
 #include "events/aggregates.hpp"
+#include "events/memory_filter.hpp"
 #include "events/result.hpp"
 #include "events/window.hpp"
 #include "projections/table.hpp"
@@ -31,6 +32,7 @@
 /// | aggregate_actor | one stream's state; decides, appends, evolves; answers views                |
 /// | journal         | detached; gathers appends into commits on the one writing connection        |
 /// | reader          | detached; windows, rows, old versions, over a connection that only reads    |
+/// | searcher        | detached; finds memories, keeps indexes of the owners searched last       |
 /// | feed            | pushes committed facts to watchers at the head, the others catch up         |
 /// | timers          | one heap of deadlines: passivation, expiry of sessions, sweeping            |
 /// | projector       | rebuilds tables beside the live ones, a stretch between two commits         |
@@ -200,6 +202,26 @@ struct found_trim {
   any_state at;
 };
 
+// -- to the searcher --
+
+struct search_memories {
+  stream_id owner;
+  std::string query;
+  memory_space::filter filter{};
+  std::size_t skip = 0;
+  std::size_t limit = 0;
+  double min_score = 0;
+};
+struct found_memory {
+  double score = 0;      ///< 0 < score <= 1, see `retrieval::hit`.
+  projections::row row;  ///< Of `memories`.
+};
+struct found_memories {
+  version_t version = 0;  ///< Of the owner's stream; 0 = there never was a memory.
+  std::vector<found_memory> hits;
+  bool more = false;
+};
+
 // -- from the timers, and from an actor to itself --
 
 using tick_atom = caf::atom_constant<caf::atom("tick")>;    ///< Some time has passed.
@@ -259,6 +281,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_keys)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_rows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_log)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_trim)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::search_memories)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::start_watch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::more_credit)

@@ -36,6 +36,7 @@ struct surroundings {
   caf::actor directory;
   caf::actor feed;
   caf::actor projector;
+  caf::actor searcher;
 
   /// The journal that writes a stream.
   const caf::actor& journal_for(const stream_id& stream) const {

@@ -16,8 +16,9 @@ std::span<const actors::operation> session_operations();     ///< Writes to a se
 std::span<const actors::operation> transcript_operations();  ///< Reads of one session's entries.
 std::span<const actors::operation> context_operations();
 std::span<const actors::operation> track_operations();
-std::span<const actors::operation> scope_operations();  ///< `app.*` and `user.*`.
-std::span<const actors::operation> node_operations();   ///< `node.*` and `catalogue.list`.
+std::span<const actors::operation> scope_operations();   ///< `app.*` and `user.*`.
+std::span<const actors::operation> memory_operations();  ///< `memory.*`.
+std::span<const actors::operation> node_operations();    ///< `node.*` and `catalogue.list`.
 
 // -- fields that many operations share --
 

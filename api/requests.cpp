@@ -1,6 +1,7 @@
 #include "api/requests.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 #include "api/cursor.hpp"
 #include "events/json.hpp"
@@ -275,6 +276,19 @@ std::optional<std::uint64_t> request_reader::count(std::string_view name, std::u
     return std::nullopt;
   }
   return static_cast<std::uint64_t>(*number);
+}
+
+std::optional<double> request_reader::number(std::string_view name, double min, double max) {
+  const auto raw = of_.raw(name);
+  if (!raw || json::kind_of(*raw) == json::kind::null)
+    return std::nullopt;
+  double n = 0;
+  const auto read = std::from_chars(raw->data(), raw->data() + raw->size(), n);
+  if (json::kind_of(*raw) != json::kind::number || read.ec != std::errc{} || n < min || n > max) {
+    refuse(name, "must be a number from " + std::to_string(min) + " to " + std::to_string(max));
+    return std::nullopt;
+  }
+  return n;
 }
 
 std::optional<time_us_t> request_reader::time(std::string_view name) {

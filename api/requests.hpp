@@ -44,6 +44,8 @@ public:
   std::optional<bool> flag(std::string_view name);
   /// A whole number from `min` to `max`.
   std::optional<std::uint64_t> count(std::string_view name, std::uint64_t min, std::uint64_t max);
+  /// Any number from `min` to `max`.
+  std::optional<double> number(std::string_view name, double min, double max);
   std::optional<time_us_t> time(std::string_view name);
   /// An array of strings, none of them empty, at most `most`.
   std::vector<std::string> strings(std::string_view name, std::size_t most);

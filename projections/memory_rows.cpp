@@ -1,6 +1,8 @@
-#include "events/memory_space.hpp"
+#include "projections/memory_words.hpp"
+
+#include <algorithm>
+
 #include "projections/projections.hpp"
-#include "retrieval/index.hpp"
 #include "retrieval/words.hpp"
 
 /// The rows of memories: one a memory, one a topic of it, one a revision, and the words by which it
@@ -82,7 +84,10 @@ const table spec{
               {"session"},
               {"time", column_type::integer},
               {"created_version", column_type::integer},
-              {"active", column_type::integer}},
+              {"active", column_type::integer},
+              {"kind"},
+              {"topics"},
+              {"metadata"}},
   .key_columns = 2,
   .indexes = {{"by_creation", {stream, created_version}}},
 };
@@ -214,10 +219,11 @@ struct memory_projection {
                        text_or_null(f.origin.source), text_or_null(f.origin.by), std::int64_t{1},
                        at.time, at.time, whole(at.version), value{}}});
     topics(f.id, c.topics);
-    out.push_back(put{&memory_words::spec,
-                      {stream, f.id, passages_text(c), topic_words(c.topics), speakers_text(c),
-                       session_of(f.origin), c.event_time.value_or(at.time), whole(at.version),
-                       std::int64_t{1}}});
+    out.push_back(
+      put{&memory_words::spec,
+          {stream, f.id, passages_text(c), topic_words(c.topics), speakers_text(c),
+           session_of(f.origin), c.event_time.value_or(at.time), whole(at.version), std::int64_t{1},
+           std::string(to_string(c.kind)), array_of(c.topics), object_or_empty(c.metadata)}});
     revision(f.id, 1, "added", content_text(c), {}, f.origin);
   }
   void operator()(const retold& f) {
@@ -226,8 +232,11 @@ struct memory_projection {
       {{memories::topics, array_of(f.topics)}, {memories::metadata, object_or_empty(f.metadata)}});
     out.push_back(erase{&memory_topics::spec, {stream, f.id}});
     topics(f.id, f.topics);
-    out.push_back(set{
-      &memory_words::spec, {stream, f.id}, {{memory_words::topic_words, topic_words(f.topics)}}});
+    out.push_back(set{&memory_words::spec,
+                      {stream, f.id},
+                      {{memory_words::topic_words, topic_words(f.topics)},
+                       {memory_words::topics, array_of(f.topics)},
+                       {memory_words::metadata, object_or_empty(f.metadata)}}});
     json::object_writer w;
     w.raw("topics", array_of(f.topics)).raw("metadata", object_or_empty(f.metadata));
     revision(f.id, f.revision, "retold", std::move(w).done(), {}, f.origin);
@@ -251,7 +260,10 @@ struct memory_projection {
                       {{memory_words::passages, passages_text(c)},
                        {memory_words::topic_words, topic_words(c.topics)},
                        {memory_words::speakers, speakers_text(c)},
-                       {memory_words::time, c.event_time.value_or(at.time)}}});
+                       {memory_words::time, c.event_time.value_or(at.time)},
+                       {memory_words::kind, std::string(to_string(c.kind))},
+                       {memory_words::topics, array_of(c.topics)},
+                       {memory_words::metadata, object_or_empty(c.metadata)}}});
     revision(f.id, f.revision, "updated", content_text(c), f.reason, f.origin);
   }
   void operator()(const status_changed& f) {
@@ -284,5 +296,63 @@ void project(const envelope& at, const memory_space::fact& fact, std::vector<cha
 }
 
 }  // namespace memories
+
+namespace memory_words {
+
+namespace {
+
+std::string_view text_at(const row& r, column c) { return std::get<std::string>(r[c]); }
+std::int64_t number_at(const row& r, column c) { return std::get<std::int64_t>(r[c]); }
+
+/// The parts between separators; none in an empty text.
+std::vector<std::string> split(std::string_view all, char between) {
+  std::vector<std::string> out;
+  while (!all.empty()) {
+    const auto end = std::min(all.find(between), all.size());
+    out.emplace_back(all.substr(0, end));
+    all.remove_prefix(std::min(end + 1, all.size()));
+  }
+  return out;
+}
+
+}  // namespace
+
+version_t first_told(const row& r) {
+  return static_cast<version_t>(number_at(r, column::created_version));
+}
+
+bool is_active(const row& r) { return number_at(r, column::active) != 0; }
+
+retrieval::indexed_memory indexed(const row& r) {
+  retrieval::indexed_memory m;
+  m.id = text_at(r, column::id);
+  m.session = text_at(r, column::session);
+  m.speakers = split(text_at(r, column::speakers), '\n');
+  m.time = number_at(r, column::time);
+  const auto more = split(text_at(r, column::topic_words), ' ');
+  for (const auto& passage : split(text_at(r, column::passages), '\n')) {
+    auto& words = m.passages.emplace_back(split(passage, ' '));
+    retrieval::add_words(words, more);
+  }
+  // A text without any word is found by its topics.
+  if (m.passages.empty() && !more.empty())
+    m.passages.push_back(more);
+  return m;
+}
+
+memory_space::traits traits_of(const row& r) {
+  memory_space::traits out;
+  out.kind = text_at(r, column::kind) == to_string(memory_kind::episode) ? memory_kind::episode
+                                                                         : memory_kind::fact;
+  const auto topics = json::elements(text_at(r, column::topics), "topics");
+  if (topics)
+    for (auto raw : *topics)
+      out.topics.push_back(json::as_string(raw, "topics").value_or(""));
+  out.time = number_at(r, column::time);
+  out.metadata = text_at(r, column::metadata);
+  return out;
+}
+
+}  // namespace memory_words
 
 }  // namespace recalld::projections

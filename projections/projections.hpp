@@ -118,10 +118,13 @@ enum column : std::size_t {
   session,
   time,
   created_version,
-  active
+  active,
+  kind,
+  topics,
+  metadata
 };
 /// What a memory is found by, ready for `retrieval::memory_index`: terms with a blank between them, one
-/// line a passage; folded names, one a line.
+/// line a passage; folded names, one a line. And what filters look at. See `memory_words.hpp`.
 extern const table spec;
 /// Positions in `spec.indexes`.
 enum index : std::size_t { by_creation };

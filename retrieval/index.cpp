@@ -9,7 +9,6 @@ namespace recalld::retrieval {
 std::vector<std::vector<std::string>> passages_of(std::string_view text,
                                                   std::span<const std::string> more) {
   auto all = terms_of(text);
-  const bool asks = !all.empty() && all.back() == question_mark;
   std::vector<std::string> extra;
   for (const auto& field : more) {
     auto words = terms_of(field);
@@ -29,12 +28,15 @@ std::vector<std::vector<std::string>> passages_of(std::string_view text,
         break;
     }
   }
-  for (auto& passage : out) {
-    // The mark stays last.
-    const bool marked = asks && !passage.empty() && passage.back() == question_mark;
-    passage.insert(passage.end() - (marked ? 1 : 0), extra.begin(), extra.end());
-  }
+  for (auto& passage : out)
+    add_words(passage, extra);
   return out;
+}
+
+void add_words(std::vector<std::string>& passage, std::span<const std::string> more) {
+  // The mark stays last.
+  const bool marked = !passage.empty() && passage.back() == question_mark;
+  passage.insert(passage.end() - (marked ? 1 : 0), more.begin(), more.end());
 }
 
 void memory_index::put(const indexed_memory& m) {

@@ -29,6 +29,8 @@ struct indexed_memory {
 /// Texts of up to `passage_cut_words` terms are one passage, longer ones overlapping windows.
 std::vector<std::vector<std::string>> passages_of(std::string_view text,
                                                   std::span<const std::string> more = {});
+/// Adds words of another field to a passage.
+void add_words(std::vector<std::string>& passage, std::span<const std::string> more);
 inline constexpr std::size_t passage_cut_words = 180;
 inline constexpr std::size_t passage_words = 120;
 inline constexpr std::size_t passage_overlap_words = 20;

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,19 +45,27 @@ private:
   std::filesystem::path path_;
 };
 
-/// A node on SQLite inside this process, with a clock that can be put forward.
+/// A node inside this process, on SQLite unless it is told otherwise, with a clock that can be put
+/// forward.
 class running_node {
 public:
+  /// Opens the same log again and again.
+  using opener = std::function<result<std::unique_ptr<storage::store>>()>;
+
   explicit running_node(std::unique_ptr<api::system_config> config = plain())
     : config_(std::move(config)), system_(std::make_unique<caf::actor_system>(*config_)) {
+    start();
+  }
+  explicit running_node(opener open)
+    : open_(std::move(open)),
+      config_(plain()),
+      system_(std::make_unique<caf::actor_system>(*config_)) {
     start();
   }
   ~running_node() { stop(); }
 
   void start() {
-    storage::sqlite_options options;
-    options.directory = directory_.path() / "log";
-    auto store = storage::open_sqlite(options);
+    auto store = open_ ? open_() : storage::open_sqlite({.directory = directory_.path() / "log"});
     if (!store)
       throw std::runtime_error(store.error().message);
     actors::node_options wanted;
@@ -122,6 +131,7 @@ private:
     return std::make_unique<api::system_config>(2);
   }
 
+  opener open_;
   temporary_directory directory_;
   std::atomic<std::int64_t> ahead_us_{0};
   std::unique_ptr<api::system_config> config_;

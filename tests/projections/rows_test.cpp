@@ -2,6 +2,7 @@
 
 #include "tests/events/histories.hpp"
 
+#include "projections/memory_words.hpp"
 #include "projections/projections.hpp"
 
 #include <set>
@@ -202,6 +203,7 @@ TEST_CASE("columns are where their names say", "[tables]") {
   CHECK(name(memory_revisions::spec, memory_revisions::source) == "source");
   CHECK(name(memory_topics::spec, memory_topics::topic) == "topic");
   CHECK(name(memory_words::spec, memory_words::active) == "active");
+  CHECK(name(memory_words::spec, memory_words::metadata) == "metadata");
   CHECK(memories::spec.indexes[memories::by_update].name == "by_update");
   CHECK(memory_topics::spec.indexes[memory_topics::by_topic].name == "by_topic");
   CHECK(memory_words::spec.indexes[memory_words::by_creation].name == "by_creation");
@@ -407,7 +409,40 @@ TEST_CASE("a memory has a row, its topics, its first revision and its words", "[
   // A name that the text does not say is a word of it; the mark of a question stays last.
   CHECK(words_of(rows)
         == row{std::int64_t{7}, "m1", "drink earl grey anna ?", "hot drink tea", "anna", "s1",
-               std::int64_t{5}, std::int64_t{1}, std::int64_t{1}});
+               std::int64_t{5}, std::int64_t{1}, std::int64_t{1}, "fact", R"(["hot drinks","tea"])",
+               "{}"});
+}
+
+TEST_CASE("the words of a memory are read back as they are searched", "[memories]") {
+  using namespace memory_space;
+  auto told = tea();
+  told.content.participants = {"Anna", "Ben O'Neil"};
+  told.content.metadata = R"({"cost":3})";
+  const auto told_row = words_of(remembered({told}));
+  CHECK(memory_words::first_told(told_row) == 1);
+  CHECK(memory_words::is_active(told_row));
+  const auto m = memory_words::indexed(told_row);
+  CHECK(m.id == "m1");
+  CHECK(m.session == "s1");
+  CHECK(m.time == 5);
+  CHECK(m.speakers == std::vector<std::string>{"anna", "ben o neil"});
+  const std::vector<std::string> more{"Anna", "Ben O'Neil", "hot drinks", "tea"};
+  CHECK(m.passages == retrieval::passages_of(told.content.text, more));
+  const auto traits = memory_words::traits_of(told_row);
+  CHECK(traits.kind == memory_kind::fact);
+  CHECK(traits.topics == told.content.topics);
+  CHECK(traits.time == 5);
+  CHECK(traits.metadata == told.content.metadata);
+  // Long texts are several passages, and what has no words has none.
+  std::string words;
+  for (int i = 0; i < 400; ++i)
+    words += "w" + std::to_string(i) + " ";
+  const auto of_text = [](std::string text) {
+    return memory_words::indexed(words_of(remembered({added{"m1", "ab", {std::move(text)}, {}}})))
+      .passages;
+  };
+  CHECK(of_text(words) == retrieval::passages_of(words));
+  CHECK(of_text("!.").empty());
 }
 
 TEST_CASE("what happens to a memory is a revision; who made it stays", "[memories]") {
@@ -429,6 +464,7 @@ TEST_CASE("what happens to a memory is a revision; who made it stays", "[memorie
   CHECK(rows.of(memory_topics::spec).empty());
   CHECK(words_of(rows)[memory_words::passages] == value{"anna drink coffe"});
   CHECK(words_of(rows)[memory_words::session] == value{"s1"});
+  CHECK(words_of(rows)[memory_words::topics] == value{"[]"});
   CHECK(words_of(rows)[memory_words::active] == value{std::int64_t{0}});
   std::vector<value> what;
   for (const auto& r : rows.of(memory_revisions::spec))

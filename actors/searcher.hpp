@@ -1,0 +1,76 @@
+#pragma once
+
+#include "actors/surroundings.hpp"
+#include "retrieval/index.hpp"
+
+#include <caf/stateful_actor.hpp>
+
+#include <list>
+#include <unordered_map>
+
+namespace recalld::actors {
+
+/// The memories of one owner as of a version of their stream, ready to be searched.
+class searchable_memories {
+public:
+  /// Brings it up to the stream's head, as seen by a frozen view of the log: what changed since is
+  /// read, everything where that is not enough. After an error it must not be used again.
+  result<void> refresh(storage::log_reader& log, const storage::stream_position& at);
+
+  const retrieval::memory_index& index() const { return index_; }
+  version_t version() const { return version_; }
+  /// Of a memory in the index.
+  const memory_space::traits& traits_of(retrieval::memory_index::slot_t slot) const;
+  /// Bytes, about.
+  std::size_t footprint() const;
+
+private:
+  result<void> load(storage::log_reader& log, stream_no_t stream);
+  /// Which memories facts in (`version_`, `head`] are about, in order; nothing: read it all again.
+  result<std::optional<std::vector<std::string>>> touched(storage::log_reader& log,
+                                                          stream_no_t stream, version_t head);
+  /// False: the order of the memories would differ from a fresh load.
+  result<bool> renew(storage::log_reader& log, stream_no_t stream, const std::string& id);
+  void put(const projections::row& row);
+  void drop(const std::string& id);
+
+  retrieval::memory_index index_;
+  std::unordered_map<std::string, memory_space::traits> traits_;
+  version_t version_ = 0;
+  version_t newest_created_ = 0;
+  std::size_t traits_bytes_ = 0;
+};
+
+/// Answers searches. Detached, with a connection of its own: it keeps the indexes of the owners that
+/// were searched last, so that a search costs no more than the words in it.
+class searcher_state {
+public:
+  static constexpr const char* name = "searcher";
+
+  void start(surroundings_ptr around, std::shared_ptr<storage::log_reader> log);
+  result<found_memories> search(const search_memories& wish);
+
+private:
+  struct owner {
+    stream_id stream;
+    searchable_memories memories;
+    std::size_t bytes = 0;
+  };
+
+  result<found_memories> search_frozen(const search_memories& wish);
+  /// The owner's memories up to date, in front of the others.
+  result<const searchable_memories*> fresh(const stream_id& stream,
+                                           const storage::stream_position& at);
+  void forget(std::list<owner>::iterator which);
+
+  surroundings_ptr around_;
+  std::shared_ptr<storage::log_reader> log_;
+  std::list<owner> owners_;  ///< Last searched first.
+  std::unordered_map<stream_id, std::list<owner>::iterator> by_stream_;
+  std::size_t bytes_ = 0;
+};
+
+caf::behavior searcher(caf::stateful_actor<searcher_state>* self, surroundings_ptr around,
+                       std::shared_ptr<storage::log_reader> log);
+
+}  // namespace recalld::actors
