@@ -7,6 +7,7 @@ namespace recalld::cli {
 
 command serve_command();
 command session_command();
+command memory_command();
 command import_command();
 command export_command();
 command backup_command();

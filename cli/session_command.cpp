@@ -7,36 +7,27 @@
 
 #include "cli/addressing.hpp"
 #include "cli/commands.hpp"
-#include "cli/connection.hpp"
 #include "cli/entry_view.hpp"
-#include "cli/exit_code.hpp"
-#include "cli/json_view.hpp"
+#include "cli/operation_run.hpp"
 
 namespace recalld::cli {
 
 namespace {
 
 /// What every command on sessions can be told.
-struct common {
-  bool embedded = false;
+struct common : write_options {
   std::string session;
-  std::string command_id;
   std::optional<std::uint64_t> expected_version;
 
   call_options write() const {
-    call_options o;
-    o.command_id = command_id;
+    auto o = write_options::write();
     o.expected_version = expected_version;
     return o;
   }
 };
 
-void add_write_options(CLI::App& app, common& o) {
-  add_embedded_flag(app, o.embedded);
-  app
-    .add_option("--command-id", o.command_id,
-                "Names the write: repeating it under the same name gives the first answer.")
-    ->type_name("ID");
+void add_session_write_options(CLI::App& app, common& o) {
+  add_write_options(app, o);
   app
     .add_option("--expected-version", o.expected_version,
                 "Refuse when the session is at another version.")
@@ -48,40 +39,6 @@ json::object_writer address(const api::session_key& key) {
   json::object_writer w;
   w.str("app", key.app).str("user", key.user).str("session", key.session);
   return w;
-}
-
-/// Opens the connection, runs one operation and shows the answer.
-template <class Show>
-int run_operation(const invocation& call, bool embedded, std::string_view operation,
-                  std::string request, call_options options, Show show) {
-  auto to = connection::open(call, embedded);
-  if (!to)
-    return call.fail(to.error());
-  auto answer = (*to)->call(operation, std::move(request), std::move(options));
-  if (!answer)
-    return call.fail(answer.error());
-  if (call.json)
-    fmt::print("{}\n", *answer);
-  else
-    show(json_view(*answer));
-  return exit_code::success;
-}
-
-/// A value from the command line that must be a JSON object.
-result<void> add_object(json::object_writer& w, std::string_view name, const std::string& raw) {
-  if (raw.empty())
-    return {};
-  if (auto good = json::validate(raw, name); !good)
-    return fail_field(fmt::format("--{}", name),
-                      fmt::format("is not JSON: {}", good.error().message));
-  w.raw(name, raw);
-  return {};
-}
-
-void print_written(const json_view& answer, std::string_view what) {
-  const bool again = answer.flag("duplicate");
-  fmt::print("{}, version {}{}\n", what, answer.num("version"),
-             again ? " (repeated: the first answer)" : "");
 }
 
 // -- create --
@@ -109,7 +66,7 @@ command create_command() {
         ->type_name("JSON");
       app.add_option("--metadata", o->metadata, "Kept with the session.")->type_name("JSON");
       app.add_flag("--return-existing", o->return_existing, "An existing session is no error.");
-      add_write_options(app, *o);
+      add_session_write_options(app, *o);
       return [o](const invocation& call) {
         auto key = session_key_of(call, o->session.empty() ? "-" : o->session);
         if (!key)
@@ -120,7 +77,7 @@ command create_command() {
           w.str("session", o->session);
         for (const auto& [name, raw] :
              {std::pair("state", o->state), std::pair("metadata", o->metadata)})
-          if (auto added = add_object(w, name, raw); !added)
+          if (auto added = add_json(w, name, raw); !added)
             return call.fail(added.error());
         w.str("if_exists", o->return_existing ? "return" : "error");
         return run_operation(call, o->embedded, "session.create", std::move(w).done(), o->write(),
@@ -185,7 +142,7 @@ int append(const invocation& call, const append_options& o) {
     return call.fail(entries.error());
   auto w = address(*key);
   w.raw("entries", *entries);
-  if (auto added = add_object(w, "state", o.state); !added)
+  if (auto added = add_json(w, "state", o.state); !added)
     return call.fail(added.error());
   return run_operation(
     call, o.embedded, "session.append", std::move(w).done(), o.write(), [](const json_view& a) {
@@ -220,7 +177,7 @@ command append_command() {
         ->type_name("JSON")
         ->allow_extra_args(false);
       app.add_option("--state", o->state, "Keys to set in the same step.")->type_name("JSON");
-      add_write_options(app, *o);
+      add_session_write_options(app, *o);
       return [o](const invocation& call) { return append(call, *o); };
     },
   };
@@ -370,11 +327,6 @@ command window_command(std::string_view name, std::string_view operation, std::s
 // -- list --
 
 command list_command() {
-  struct options : common {
-    std::uint64_t limit = 100;
-    std::string cursor;
-    bool all = false;
-  };
   return {
     .name = "list",
     .summary = "List the sessions of an application or of one of its users, newest update first.",
@@ -382,61 +334,38 @@ command list_command() {
     .examples = {"recalld session list --app demo",
                  "recalld session list --app demo --user anna --all --json"},
     .prepare = [](CLI::App& app) -> runner {
-      auto o = std::make_shared<options>();
-      app.add_option("--limit", o->limit, "Sessions on a page, up to 1000. Default: 100.")
-        ->type_name("N");
-      app.add_option("--cursor", o->cursor, "Go on where the last page ended.")
-        ->type_name("CURSOR");
-      app.add_flag("--all", o->all, "Every page, one after the other.");
-      add_embedded_flag(app, o->embedded);
+      auto o = std::make_shared<page_options>();
+      add_page_options(app, *o, "Sessions");
       return [o](const invocation& call) -> int {
         const auto app_name = required_setting(call, "app");
         if (!app_name)
           return call.fail(app_name.error());
-        auto to = connection::open(call, o->embedded);
-        if (!to)
-          return call.fail(to.error());
-        text_table table({{.title = "SESSION", .shrinks = true, .paint = style::cyan},
-                          {.title = "USER", .shrinks = true},
-                          {.title = "STATUS"},
-                          {.title = "ENTRIES", .side = text_table::align::right},
-                          {.title = "VERSION", .side = text_table::align::right},
-                          {.title = "UPDATED"},
-                          {.title = "METADATA", .shrinks = true, .paint = style::dim}});
-        auto cursor = o->cursor;
-        do {
-          json::object_writer w;
-          w.str("app", *app_name).num("limit", o->limit);
-          if (const auto& user = call.settings.text("user"); !user.empty())
-            w.str("user", user);
-          if (!cursor.empty())
-            w.str("cursor", cursor);
-          const auto answer = (*to)->call("session.list", std::move(w).done());
-          if (!answer)
-            return call.fail(answer.error());
-          const json_view a(*answer);
-          cursor = a.str("next_cursor");
-          if (call.json) {
-            fmt::print("{}\n", *answer);
-            continue;
-          }
-          for (const auto& s : a.array("sessions")) {
+        listing sessions{
+          .operation = "session.list",
+          .member = "sessions",
+          .request = {},
+          .table = text_table({{.title = "SESSION", .shrinks = true, .paint = style::cyan},
+                               {.title = "USER", .shrinks = true},
+                               {.title = "STATUS"},
+                               {.title = "ENTRIES", .side = text_table::align::right},
+                               {.title = "VERSION", .side = text_table::align::right},
+                               {.title = "UPDATED"},
+                               {.title = "METADATA", .shrinks = true, .paint = style::dim}}),
+          .cells = [](const json_view& s) -> std::vector<std::string> {
             const auto metadata = s.raw("metadata").value_or("{}");
-            table.add({s.str("session"), s.str("user"), s.str("status"),
-                       grouped(static_cast<std::uint64_t>(s.num("entries_total"))),
-                       std::to_string(s.num("version")), short_time(s.str("updated_at")),
-                       metadata == "{}" ? "" : std::string(metadata)});
-          }
-        } while (o->all && !cursor.empty());
-        if (call.json)
-          return exit_code::success;
-        if (table.empty())
-          call.note(fmt::format("{} has no sessions.", *app_name));
-        else
-          fmt::print("{}", table.render(call.out));
-        if (!cursor.empty())
-          call.note(fmt::format("more: --cursor {}  (or --all)", cursor));
-        return exit_code::success;
+            return {s.str("session"),
+                    s.str("user"),
+                    s.str("status"),
+                    grouped(static_cast<std::uint64_t>(s.num("entries_total"))),
+                    std::to_string(s.num("version")),
+                    short_time(s.str("updated_at")),
+                    metadata == "{}" ? "" : std::string(metadata)};
+          },
+          .nothing = fmt::format("{} has no sessions.", *app_name),
+        };
+        const auto& user = call.settings.text("user");
+        add_filters(sessions, {{"app", &*app_name}, {"user", &user}});
+        return list_pages(call, *o, std::move(sessions));
       };
     },
   };
@@ -454,7 +383,7 @@ command plain_write(std::string_view name, std::string_view operation, std::stri
     .prepare = [operation, done](CLI::App& app) -> runner {
       auto o = std::make_shared<common>();
       app.add_option("SESSION", o->session, "Its id.")->required();
-      add_write_options(app, *o);
+      add_session_write_options(app, *o);
       return [o, operation, done](const invocation& call) {
         auto key = session_key_of(call, o->session);
         if (!key)
@@ -483,7 +412,7 @@ command fork_command() {
         ->type_name("VERSION");
       app.add_option("--as", o->as, "The new session's id. Default: a fresh UUID.")
         ->type_name("ID");
-      add_write_options(app, *o);
+      add_session_write_options(app, *o);
       return [o](const invocation& call) {
         auto key = session_key_of(call, o->session);
         if (!key)
@@ -527,7 +456,7 @@ command state_command() {
       app.add_option("--delete", o->remove, "Delete a key. May be repeated.")
         ->type_name("KEY")
         ->allow_extra_args(false);
-      add_write_options(app, *o);
+      add_session_write_options(app, *o);
       return [o](const invocation& call) -> int {
         auto key = session_key_of(call, o->session);
         if (!key)

@@ -29,8 +29,12 @@ SLOW = float(os.environ.get("RECALLD_TEST_PATIENCE", "60"))
 
 COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "session create", "session append",
             "session get", "session messages", "session list", "session state", "session fork", "session close",
-            "session delete", "tail", "call", "eval", "eval retrieval", "import", "export", "backup", "restore",
+            "session delete", "memory", "memory add", "memory search", "memory list", "memory show", "memory history",
+            "memory invalidate", "memory delete", "tail", "call", "eval", "eval retrieval", "import", "export", "backup", "restore",
             "replay", "config", "completion"]
+
+# Those that only have commands below them.
+GROUPS = ("session", "memory", "certs", "eval")
 
 
 class Failure(Exception):
@@ -107,7 +111,7 @@ def test_help(box):
     for command in COMMANDS:
         text = box.run(*command.split(), "--help").stdout
         check(f"Usage: recalld {command}" in text, command)
-        check(command in ("session", "certs", "eval") or "Examples:" in text, command, "has no examples")
+        check(command in GROUPS or "Examples:" in text, command, "has no examples")
 
 
 def test_wrong_command_lines(box):
@@ -204,9 +208,49 @@ def test_manual(box):
     for code, name in re.findall(r"^  (\d+) +(\w+) ", top[top.index("Exit status:"):], re.M):
         check(re.search(rf"^\| {code} \| `{name}` \|", cli, re.M), "docs/cli.md lacks exit status", code, name)
     for command in COMMANDS:
-        check(command in ("session", "certs", "eval") or f"<!-- help: recalld {command} -->" in cli, "docs/cli.md lacks", command)
+        check(command in GROUPS or f"<!-- help: recalld {command} -->" in cli, "docs/cli.md lacks", command)
     for command in re.findall(r"^  (\w+)  ", top[top.index("Server:"):top.index("Options:")], re.M):
         check(command in COMMANDS, command, "is not tested")
+
+
+# --- memories --------------------------------------------------------------------------------------
+
+def test_memories(box):
+    box.serve()
+    made = box.json("memory", "add", "Anna drinks her tea without milk", *WHO, "--topic", "tea", "--by", "ben",
+                    "--event-time", "2026-05-07T18:00:00Z", "--metadata", '{"cost":3}', "--session", "s1")
+    check(made["created"], made)
+    check(not box.json("memory", "add", "Anna drinks her tea without milk", *WHO, "--event-time",
+                       "2026-05-07T18:00:00Z")["created"])
+    other = box.json("memory", "add", "The harbour was full of boats", *WHO, "--kind", "episode", "--participant", "Ben",
+                     "--location", "Bergen", "--command-id", "c1")
+    check(box.json("memory", "add", "The harbour was full of boats", *WHO, "--kind", "episode", "--participant", "Ben",
+                   "--location", "Bergen", "--command-id", "c1")["duplicate"])
+    hits = box.json("memory", "search", "How does Anna like her tea?", *WHO)["hits"]
+    check(hits[0]["memory"]["id"] == made["id"] and hits[0]["score"] > 0, hits)
+    check(box.json("memory", "search", "tea", *WHO, "--where", '{"field":"cost","more":3}')["hits"] == [])
+    check(box.json("memory", "search", "harbour", *WHO, "--kind", "fact")["hits"] == [])
+    check("Nothing was found" in box.run("memory", "search", "zebra", *WHO).stderr)
+    check("without milk" in box.run("memory", "search", "tea", *WHO).stdout)
+    check(box.error("memory", "search", "", *WHO, status=2)["field"] == "query")
+    check(box.error("memory", "search", "x", *WHO, "--where", "{", status=2)["field"] == "--where")
+    check(box.error("memory", "search", "x", "--app", "demo", status=2)["field"] == "user")
+
+    listed = box.json("memory", "list", *WHO, "--limit", "1")
+    check(listed["memories"][0]["id"] == other["id"] and listed["next_cursor"], listed)
+    check(made["id"] in box.run("memory", "list", *WHO, "--limit", "1", "--all").stdout)
+    check("anna has no such" in box.run("memory", "list", *WHO, "--status", "invalidated").stderr)
+    shown = box.run("memory", "show", other["id"], *WHO).stdout
+    check("Bergen" in shown and "episode" in shown, shown)
+    check(box.json("memory", "invalidate", other["id"], *WHO, "--reason", "a dream", "--by", "ben")["revision"] == 2)
+    check(box.json("memory", "search", "harbour", *WHO)["hits"] == [])
+    told = box.run("memory", "history", other["id"], *WHO).stdout
+    check("a dream" in told and "added" in told and "invalidated" in told, told)
+    check([m["id"] for m in box.json("memory", "list", *WHO, "--status", "invalidated")["memories"]] == [other["id"]])
+    box.run("memory", "delete", made["id"], *WHO)
+    check(box.error("memory", "show", made["id"], *WHO, status=3)["code"] == "not_found")
+    check(box.error("memory", "history", made["id"], *WHO, status=3)["code"] == "not_found")
+    check(box.json("memory", "search", "tea", *WHO)["hits"] == [])
 
 
 # --- a server and its sessions ---------------------------------------------------------------------
