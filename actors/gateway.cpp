@@ -368,6 +368,9 @@ public:
     if (answered_)
       return;
     answered_ = true;
+    const auto alone_since = gateway_.around_->alone_since.load(std::memory_order_relaxed);
+    if (alone_since != 0 && op_.needs == right::read && json.ends_with('}'))
+      say_age(json, gateway_.around_->clock() - alone_since);
     promise_.deliver(std::uint16_t{0}, std::move(json));
   }
 
@@ -384,6 +387,13 @@ private:
       if (f.name == name)
         return f.type == field_type::any;
     return false;
+  }
+
+  /// Tells in an answer that what it says may be that old.
+  static void say_age(std::string& object, time_us_t age) {
+    object.pop_back();
+    object += object == "{" ? "" : ",";
+    object += R"("stale_ms":)" + std::to_string(age / 1000) + '}';
   }
 
   void deliver(const error& e) {

@@ -4,6 +4,7 @@
 #include "actors/feed.hpp"
 #include "actors/gateway_actor.hpp"
 #include "actors/journal.hpp"
+#include "actors/lease_keeper.hpp"
 #include "actors/projector.hpp"
 #include "actors/reader.hpp"
 #include "actors/searcher.hpp"
@@ -20,7 +21,8 @@
 
 // What happens if an actor dies
 //
-//   journal, readers, searcher, directory, feed, timers, gateway: the node is nothing without any of them.
+//   journals, readers, searcher, directory, feed, timers, gateway, lease keeper: the node is nothing
+//     without any of them.
 //     The node says so once (`on_fatal`); the process ends and starts again from the log.
 //   projector: a rebuild that it had begun is lost, the live tables stay; the next start decides.
 //   aggregate actors: end only when the directory asks. One that raises is a bug: fatal as well.
@@ -28,7 +30,7 @@
 // Order of the end
 //
 //   faces (nothing new enters) -> gateway (what entered is answered) -> timers -> directory (every
-//   stream leaves its snapshot) -> feed -> journal -> readers -> store.
+//   stream leaves its snapshot) -> feed -> journals -> lease -> readers -> store.
 
 namespace recalld::actors {
 
@@ -40,6 +42,8 @@ struct node::parts {
   caf::actor_system& system;
   std::unique_ptr<storage::store> store;
   surroundings_ptr around = std::make_shared<surroundings>();
+  std::shared_ptr<storage::log_lease> lease;
+  caf::actor keeper;
   caf::actor timers;
   gateway_handle gateway;
   std::vector<std::uint16_t> plain_ports;
@@ -111,6 +115,21 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   around.clock = options.clock ? options.clock : system_clock_us;
   around.fatal = once(std::move(options.on_fatal));
 
+  p->lease = std::move(options.lease);
+  if (!p->lease) {
+    auto lease = p->store->open_lease(options.name);
+    if (!lease)
+      return fail(lease.error());
+    p->lease = std::move(*lease);
+  }
+  if (p->lease) {
+    const auto standing = p->lease->hold(options.lease_length);
+    if (!standing)
+      return fail(standing.error());
+    if (!standing->ours)
+      return fail({errc::unavailable, "the node " + standing->holder + " serves this log", {}, 0,
+                   static_cast<std::uint32_t>(standing->left.count())});
+  }
   auto rights = writer.take_all();
   if (!rights)
     return fail(rights.error());
@@ -157,6 +176,10 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   auto rebuild_log = p->store->open_reader();
   if (!rebuild_log)
     return fail(rebuild_log.error());
+  if (p->lease) {
+    p->keeper = p->spawn_blocking(lease_keeper, p->around, p->lease, options.lease_length);
+    p->hold(p->keeper, "lease keeper");
+  }
   around.projector = system.spawn(projector, p->around, &writer,
                                   std::shared_ptr<storage::log_reader>(std::move(*rebuild_log)));
   around.feed = system.spawn(feed, p->around, std::move(heads));
@@ -220,6 +243,11 @@ void node::stop() {
   end(around.projector);
   for (auto& j : around.journals)
     end(j);
+  if (p.keeper) {
+    end(p.keeper);
+    // The next node need not wait until the lease is over; if it cannot be told, it waits.
+    static_cast<void>(p.lease->release());
+  }
   for (auto& r : around.readers)
     end(r);
   end(around.searcher);

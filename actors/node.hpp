@@ -6,6 +6,7 @@
 
 #include <caf/fwd.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -15,6 +16,7 @@
 
 namespace recalld::storage {
 class store;
+class log_lease;
 }
 
 /// A Recalld node: the server without a process of its own. Start it inside any CAF actor system,
@@ -42,6 +44,10 @@ struct limits {
 
 struct node_options {
   std::unique_ptr<storage::store> store;  ///< Opened; the node is its only writer.
+  /// Of the store, held already by whoever waited for it; absent: the node takes it, if the store has
+  /// one, and does not start when another node has it.
+  std::unique_ptr<storage::log_lease> lease;
+  std::chrono::milliseconds lease_length{3'000};  ///< How long a node that is gone is waited for.
   std::filesystem::path cache_directory;  ///< Empty: no hot cache.
   std::size_t cache_bytes = 64 << 20;
   actors::limits limits{};

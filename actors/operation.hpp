@@ -37,6 +37,9 @@ struct operation {
   void (*handle)(std::shared_ptr<call>);
 };
 
+/// While the log's database cannot be reached, answers of operations that need `right::read` have one
+/// more member, `stale_ms`: for so many milliseconds the node has been answering from memory.
+
 /// Members that every request may have, besides those of its operation: `tenant` (default
 /// `default`), `command_id`, `expected_version`.
 std::span<const field> common_fields();

@@ -34,6 +34,7 @@
 /// | reader          | detached; windows, rows, old versions, over a connection that only reads    |
 /// | searcher        | detached; finds memories, keeps indexes of the owners searched last       |
 /// | feed            | pushes committed facts to watchers at the head, the others catch up         |
+/// | lease_keeper    | detached; keeps the lease of a log that other nodes can reach                |
 /// | timers          | one heap of deadlines: passivation, expiry of sessions, sweeping            |
 /// | projector       | rebuilds tables beside the live ones, a stretch between two commits         |
 ///

@@ -51,6 +51,11 @@ struct surroundings {
   std::atomic<bool> ending{false};         ///< No request is admitted any more.
   std::atomic<std::uint64_t> requests{0};  ///< In progress.
 
+  /// When the log's database was last reached, while it cannot be; otherwise 0. What a node knows
+  /// then may be so old.
+  std::atomic<time_us_t> alone_since{0};
+  std::atomic<time_us_t> confirmed{0};  ///< When the lease was last ours for sure.
+
   // -- figures --
 
   std::atomic<std::int64_t> state_bytes{0};  ///< Held by live streams.

@@ -41,7 +41,11 @@ public:
     thread_ = std::jthread([this](std::stop_token stop) { read(stop); });
   }
 
-  void wait_for_the_first() { asked_.get_future().wait(); }
+  void wait_for_the_first() { first_.wait(); }
+  /// True: a signal came within that time, or before.
+  bool came_within(std::chrono::milliseconds time) {
+    return first_.wait_for(time) == std::future_status::ready;
+  }
 
 private:
   void read(const std::stop_token& stop) {
@@ -63,6 +67,7 @@ private:
   }
 
   std::promise<void> asked_;
+  std::future<void> first_ = asked_.get_future();
   std::jthread thread_;
 };
 
@@ -119,6 +124,35 @@ void tell_ready(const invocation& call, const std::string& listen, const std::st
   std::fflush(stdout);
 }
 
+/// Waits until no other node serves the log. False: a signal came first.
+result<bool> stand_by(const invocation& call, storage::log_lease& lease,
+                      std::chrono::milliseconds length, signal_reader& signals) {
+  constexpr auto look_every = std::chrono::milliseconds(250);
+  std::string told;
+  for (;;) {
+    const auto standing = lease.hold(length);
+    if (!standing && standing.error().code != errc::unavailable)
+      return fail(standing.error());
+    if (standing && standing->ours)
+      return true;
+    if (!standing) {
+      spdlog::warn("{}", standing.error().message);
+    } else if (standing->holder != told) {
+      told = standing->holder;
+      if (call.json) {
+        json::object_writer w;
+        w.str("standby", told);
+        fmt::print("{}\n", std::move(w).done());
+      } else {
+        fmt::print("standby holder={}\n", told);
+      }
+      std::fflush(stdout);
+    }
+    if (signals.came_within(standing ? look_every : 4 * look_every))
+      return false;
+  }
+}
+
 int serve(const invocation& call) {
   const auto begin = std::chrono::steady_clock::now();
   const auto& s = call.settings;
@@ -138,7 +172,20 @@ int serve(const invocation& call) {
   if (auto network = prepare_network(s, config); !network)
     return call.fail(network.error());
   caf::actor_system system(config);
+  const std::chrono::milliseconds lease_length(s.number("lease_ms"));
+  auto lease = (*store)->open_lease(s.text("node.name"));
+  if (!lease)
+    return call.fail(lease.error());
+  if (*lease) {
+    const auto ours = stand_by(call, **lease, lease_length, signals);
+    if (!ours)
+      return call.fail(ours.error());
+    if (!*ours)
+      return exit_code::success;
+  }
   auto options = node_options_of(s, std::move(*store));
+  options.lease = std::move(*lease);
+  options.lease_length = lease_length;
   options.on_fatal = [](const std::string& why) {
     spdlog::critical("ending at once: {}", why);
     std::_Exit(exit_code::fatal);
@@ -166,7 +213,9 @@ command serve_command() {
     .summary = "Run the server until SIGINT or SIGTERM; a second signal ends it at once.",
     .details = "On its first start it makes the data directory, and a certificate authority with\n"
                "certificates for itself and for the commands of this program. When it takes\n"
-               "requests it prints one line that begins with `ready`. Logs go to stderr.",
+               "requests it prints one line that begins with `ready`. Logs go to stderr.\n"
+               "A second server on the same Postgres database prints a line that begins with\n"
+               "`standby`, and takes over when the first one is gone.",
     .audience = used_by::store | used_by::server,
     .examples =
       {"recalld serve", "recalld serve --data /var/lib/recalld --address 0.0.0.0",

@@ -32,6 +32,10 @@ constexpr std::array table{
           "Schema of the log in a Postgres database.", used_by::store},
   setting{"postgres.allow_unsafe", "--allow-unsafe", boolean, "false",
           "Start also where Postgres' settings may lose acknowledged writes.", used_by::store},
+  setting{"lease_ms", "--lease-ms", whole, "3000",
+          "Milliseconds after which another server takes over a log in Postgres from one that is "
+          "gone.",
+          node, 500, 600'000},
   setting{"listen.address", "--address", text, "127.0.0.1", "Address that the server listens on.",
           used_by::server},
   setting{"listen.port", "--port", whole, "4711",

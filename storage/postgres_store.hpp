@@ -33,7 +33,7 @@ struct postgres_options {
   /// How long a write waits for a lock that another connection holds.
   int lock_ms_max = 4'000;
   /// How long a commit whose answer got lost goes on asking what became of it.
-  int resolve_ms_max = 20'000;
+  int resolve_ms_max = 3'000;
 };
 
 /// Opens, creates or migrates a log in Postgres 14 or newer: a writer with one connection, readers

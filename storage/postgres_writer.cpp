@@ -422,9 +422,14 @@ result<shard_rights> writer::take(std::span<const shard_t> shards) {
     check_shards(out);
     const ledger::hold held(*ledger_, sorted);
     auto take = [&] {
+      transaction change(db_);
+      // A commit takes milliseconds: who holds a row for longer will not end by itself.
+      db_.exec("SET LOCAL lock_timeout = 500");
       parameters p;
       p.column(numbers_of(sorted)).text(ledger_->incarnation);
-      return db_.query(take_, std::move(p));
+      auto rows = db_.query(take_, std::move(p));
+      change.commit();
+      return rows;
     };
     std::optional<answer> taken;
     try {
@@ -432,8 +437,8 @@ result<shard_rights> writer::take(std::span<const shard_t> shards) {
     } catch (const failure& f) {
       if (f.state != "55P03")
         throw;
-      // Somebody has held a row for long: a server process whose client is gone, or frozen. To
-      // take the shard means to end his right; if he lives, he finds out what became of his commit.
+      // A server process whose client is gone, or frozen. To take the shard means to end his
+      // right; if he lives, he finds out what became of his commit.
       static_cast<void>(
         db_.query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = "
                   "'shards'::regclass AND mode IN ('RowExclusiveLock', 'RowShareLock') AND "

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -53,11 +54,11 @@ int free_port() {
   return ntohs(at.sin_port);
 }
 
-bool listens(int port) {
+bool listens(const std::string& address, int port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in at{};
   at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ::inet_pton(AF_INET, address.c_str(), &at.sin_addr);
   at.sin_port = htons(static_cast<std::uint16_t>(port));
   const bool up = ::connect(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0;
   ::close(fd);
@@ -65,7 +66,8 @@ bool listens(int port) {
 }
 
 /// Starts a program as the server's user, its output in a file; it ends when this thread does.
-pid_t run(const std::vector<std::string>& command, const fs::path& log) {
+pid_t run(const std::vector<std::string>& command, const fs::path& log,
+          const fs::path& network = {}) {
   const auto* user = server_user();
   std::vector<char*> words;
   for (const auto& word : command)
@@ -83,6 +85,10 @@ pid_t run(const std::vector<std::string>& command, const fs::path& log) {
   ::dup2(out, 1);
   ::dup2(out, 2);
   ::setpgid(0, 0);
+  if (!network.empty())
+    if (const int there = ::open(network.c_str(), O_RDONLY | O_CLOEXEC);
+        there < 0 || ::setns(there, CLONE_NEWNET) != 0)
+      ::_exit(123);
   if (user != nullptr
       && (::setgroups(0, nullptr) != 0 || ::setgid(user->pw_gid) != 0 || ::setuid(user->pw_uid) != 0))
     ::_exit(126);
@@ -134,13 +140,13 @@ postgres_server& postgres_server::shared() {
   return one;
 }
 
-postgres_server::postgres_server(const std::string& settings)
-  : settings_(settings), port_(free_port()) {
+postgres_server::postgres_server(const std::string& settings, const home& where)
+  : settings_(settings), home_(where), port_(free_port()) {
   static std::atomic<int> count{0};
   const auto bin = binaries();
   if (!bin)
     throw std::runtime_error("Postgres is not installed");
-  directory_ = scratch_place()
+  directory_ = (home_.directory.empty() ? scratch_place() : home_.directory)
                / ("recalld-pg-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
   fs::remove_all(directory_);
   fs::create_directories(directory_);
@@ -157,6 +163,9 @@ postgres_server::postgres_server(const std::string& settings)
   ::waitpid(made, &status, 0);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     throw std::runtime_error("initdb failed: " + text_of(log));
+  if (home_.address != "127.0.0.1")
+    std::ofstream(directory_ / "data" / "pg_hba.conf", std::ios::app)
+      << "host all all 0.0.0.0/0 trust\n";
   start();
 }
 
@@ -169,7 +178,7 @@ postgres_server::~postgres_server() {
 void postgres_server::start() {
   std::vector<std::string> command{*binaries() / "postgres", "-D", directory_ / "data",
                                    "-k", directory_, "-p", std::to_string(port_),
-                                   "-c", "listen_addresses=127.0.0.1", "-c",
+                                   "-c", "listen_addresses=" + home_.address, "-c",
                                    "max_connections=200"};
   std::string word;
   for (const char c : settings_ + " ") {
@@ -184,7 +193,7 @@ void postgres_server::start() {
     word.clear();
   }
   const auto log = directory_ / "server.log";
-  pid_ = run(command, log);
+  pid_ = run(command, log, home_.network);
   for (int i = 0; i < 600; ++i) {
     int status = 0;
     if (::waitpid(pid_, &status, WNOHANG) == pid_) {
@@ -196,7 +205,7 @@ void postgres_server::start() {
     const auto ready = said.rfind("database system is ready to accept connections");
     const auto begun = said.rfind("starting PostgreSQL");
     if (ready != std::string::npos && begun != std::string::npos && ready > begun
-        && listens(port_))
+        && (!home_.network.empty() || listens(home_.address, port_)))
       return;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
@@ -220,10 +229,19 @@ void postgres_server::stop(int signal) {
   pid_ = -1;
 }
 
+std::size_t postgres_server::said(const std::string& words) const {
+  const auto log = text_of(directory_ / "server.log");
+  std::size_t times = 0;
+  for (auto at = log.find(words); at != std::string::npos; at = log.find(words, at + 1))
+    ++times;
+  return times;
+}
+
 void postgres_server::crash() { stop(SIGQUIT); }
+void postgres_server::kill() { stop(SIGKILL); }
 
 std::string postgres_server::url(int port) const {
-  return "postgres://recalld@127.0.0.1:" + std::to_string(port) + "/postgres";
+  return "postgres://recalld@" + home_.address + ":" + std::to_string(port) + "/postgres";
 }
 
 }  // namespace recalld::tests

@@ -20,8 +20,15 @@ public:
   /// One for the whole process, started when it is first asked for. Throws when it does not start.
   static postgres_server& shared();
 
+  /// Where it lives, when not as usual.
+  struct home {
+    std::filesystem::path directory{};  ///< That it makes its own directory in.
+    std::filesystem::path network{};    ///< A network namespace, as a file; needs root.
+    std::string address = "127.0.0.1";  ///< That it listens on.
+  };
   /// `settings`: more `-c name=value`, separated by spaces. Throws when it does not start.
-  explicit postgres_server(const std::string& settings = "");
+  explicit postgres_server(const std::string& settings = "") : postgres_server(settings, home{}) {}
+  postgres_server(const std::string& settings, const home& where);
   ~postgres_server();
   postgres_server(const postgres_server&) = delete;
   postgres_server& operator=(const postgres_server&) = delete;
@@ -33,15 +40,20 @@ public:
 
   /// Ends it at once, without a checkpoint; as a crash of the server would.
   void crash();
+  /// Ends it without giving it a chance to do anything, as when its machine is gone.
+  void kill();
   /// Starts it again; it recovers. Throws when it does not come back.
   void start();
   pid_t pid() const noexcept { return pid_; }
+  /// How often its log has these words.
+  std::size_t said(const std::string& words) const;
 
 private:
   void stop(int signal);
 
   std::filesystem::path directory_;
   std::string settings_;
+  home home_;
   int port_ = 0;
   pid_t pid_ = -1;
 };

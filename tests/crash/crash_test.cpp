@@ -56,15 +56,6 @@ void outdate_a_table(const fs::path& directory) {
   db.exec("UPDATE table_versions SET version = 0 WHERE name = 'sessions'");
 }
 
-std::string verify(const fs::path& directory) {
-  const auto [status, output] = run_recalld({"replay", "--verify"}, directory);
-  if (status == 0)
-    return {};
-  std::ifstream log(directory.string() + ".log");
-  return "replay --verify: status " + std::to_string(status) + "\n" + output
-         + std::string(std::istreambuf_iterator<char>(log), {});
-}
-
 /// Everything a client can read: each session with its state, and its entries.
 std::string everything(std::uint16_t port) {
   load reader(0);

@@ -1,11 +1,13 @@
 #include "tests/crash/ledger.hpp"
 
 #include "api/tls.hpp"
+#include "storage/postgres_store.hpp"
 #include "storage/sqlite_store.hpp"
 
 #include <caf/all.hpp>
 #include <nlohmann/json.hpp>
 
+#include <fstream>
 #include <future>
 #include <stdexcept>
 
@@ -19,9 +21,16 @@ namespace {
 // Sanitizers make the program ten times slower.
 constexpr auto ready_within = 60s;
 
-std::vector<std::string> serve_words(const std::filesystem::path& directory) {
-  return {recalld_binary(),      "serve", "--data", directory.string(), "--port", "0",
-          "--insecure-loopback", "--json"};
+std::vector<std::string> with_log(std::vector<std::string> words, const log_home& log) {
+  words.insert(words.begin(), recalld_binary());
+  words.insert(words.end(), {"--data", log.directory.string()});
+  if (!log.store.empty())
+    words.insert(words.end(), {"--store", log.store});
+  return words;
+}
+
+std::vector<std::string> serve_words(const log_home& log) {
+  return with_log({"serve", "--port", "0", "--insecure-loopback", "--json"}, log);
 }
 
 }  // namespace
@@ -33,26 +42,54 @@ std::string recalld_binary() {
 
 // -- server --
 
-server::server(const std::filesystem::path& directory,
-               std::map<std::string, std::string> environment, bool may_die)
-  : program_(serve_words(directory), environment, directory.string() + ".log") {
-  if (auto said = program_.line(ready_within)) {
+server::server(const log_home& log, std::map<std::string, std::string> environment, bool may_die)
+  : server(standing_by{}, log, std::move(environment)) {
+  if (!wait_until_ready(ready_within) && !may_die)
+    throw std::runtime_error("the server was not ready, see " + log.directory.string() + ".log");
+}
+
+server::server(standing_by, const log_home& log, std::map<std::string, std::string> environment)
+  : program_(serve_words(log), environment, log.directory.string() + ".log") {}
+
+bool server::wait_until_ready(std::chrono::milliseconds patience) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+      until - std::chrono::steady_clock::now());
+    auto said = program_.line(std::max(left, 0ms));
+    if (!said)
+      return false;
+    const auto what = json::parse(*said);
+    if (!what.contains("listen"))
+      continue;
     said_ = *said;
-    const auto listen = json::parse(said_).at("listen").get<std::string>();
+    const auto listen = what.at("listen").get<std::string>();
     port_ = static_cast<std::uint16_t>(std::stoi(listen.substr(listen.rfind(':') + 1)));
-  } else if (!may_die) {
-    throw std::runtime_error("the server was not ready, see " + directory.string() + ".log");
+    return true;
   }
 }
 
-std::pair<int, std::string> run_recalld(std::vector<std::string> words,
-                                        const std::filesystem::path& directory) {
-  words.insert(words.begin(), recalld_binary());
-  words.push_back("--data");
-  words.push_back(directory.string());
-  process p(words, {}, directory.string() + ".log");
+result<std::unique_ptr<storage::store>> log_home::open() const {
+  if (!store.empty())
+    return storage::open_postgres({.url = store, .read_only = true});
+  storage::sqlite_options o;
+  o.directory = directory;
+  return storage::open_sqlite(o);
+}
+
+std::pair<int, std::string> run_recalld(std::vector<std::string> words, const log_home& log) {
+  process p(with_log(std::move(words), log), {}, log.directory.string() + ".log");
   auto out = p.rest();
   return {p.wait(60s).value_or(-1), std::move(out)};
+}
+
+std::string verify(const log_home& log) {
+  const auto [status, output] = run_recalld({"replay", "--verify"}, log);
+  if (status == 0)
+    return {};
+  std::ifstream said(log.directory.string() + ".log");
+  return "replay --verify: status " + std::to_string(status) + "\n" + output
+         + std::string(std::istreambuf_iterator<char>(said), {});
 }
 
 // -- door --
@@ -80,6 +117,17 @@ void door::shut() {
 
 // -- writer --
 
+/// Text that no database makes smaller.
+std::string writer::noise(std::size_t bytes) {
+  std::string out;
+  out.reserve(bytes + 8);
+  while (out.size() < bytes)
+    for (auto bits = random_(), i = std::uint64_t{0}; i < 10; ++i, bits >>= 6)
+      out += static_cast<char>('0' + bits % 43);
+  out.resize(bytes);
+  return out;
+}
+
 void writer::make() {
   request one;
   const auto n = next_++;
@@ -93,7 +141,7 @@ void writer::make() {
     auto id = one.command + "-" + std::to_string(i);
     list.push_back({{"id", id},
                     {"role", random_() % 2 ? "user" : "assistant"},
-                    {"content", std::string(random_() % (2 * entry_bytes), 'x')}});
+                    {"content", noise(random_() % (2 * entry_bytes))}});
     one.entries.push_back(std::move(id));
   }
   json body{{"app", "a"},
@@ -223,25 +271,28 @@ std::uint64_t load::acknowledged() const {
   return n;
 }
 
-std::string load::compare(const std::filesystem::path& directory, bool from_start) {
+std::string load::compare(const log_home& home, bool from_start) {
   if (from_start) {
-    read_ = 0;
+    read_.clear();
     where_.clear();
     versions_.clear();
     std::fill(compared_.begin(), compared_.end(), 0);
   }
-  storage::sqlite_options o;
-  o.directory = directory;
-  auto store = storage::open_sqlite(o);
+  auto store = home.open();
   if (!store)
     return "the log cannot be opened: " + store.error().message;
   auto log = (*store)->open_reader();
   if (!log)
     return "the log cannot be read: " + log.error().message;
-  for (;;) {
-    auto page = (*log)->scan(0, read_, 4'096);  // Finds gaps between positions by itself.
+  auto heads = (*log)->heads();
+  if (!heads)
+    return "the log cannot be read: " + heads.error().message;
+  read_.resize(heads->size());
+  for (storage::shard_t shard = 0; shard < read_.size();) {
+    auto& read = read_[shard];
+    auto page = (*log)->scan(shard, read, 4'096);  // Finds gaps between positions by itself.
     if (!page)
-      return "the log cannot be read behind " + std::to_string(read_) + ": " + page.error().message;
+      return "the log cannot be read behind " + std::to_string(read) + ": " + page.error().message;
     for (const auto& f : page->facts) {
       if (f.at.stream.parts().at(1) == "churn")
         continue;
@@ -257,9 +308,10 @@ std::string load::compare(const std::filesystem::path& directory, bool from_star
       if (!where_.emplace(id, place{session, f.at.version, f.at.position}).second)
         return "entry " + id + " is in the log twice";
     }
-    if (page->through == read_)
-      break;
-    read_ = page->through;
+    if (page->through == read)
+      ++shard;
+    else
+      read = page->through;
   }
   for (std::size_t w = 0; w < writers.size(); ++w) {
     for (const auto& c : writers[w].complaints())

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/client.hpp"
+#include "storage/store.hpp"
 #include "tests/actors/scratch.hpp"
 #include "tests/crash/process.hpp"
 
@@ -23,12 +24,29 @@ namespace recalld::tests {
 /// The program under test.
 std::string recalld_binary();
 
-/// A running `recalld serve` on a data directory, on a loopback port of its own.
+/// Where a server keeps its log: in its data directory, or in a Postgres database.
+struct log_home {
+  std::filesystem::path directory;
+  std::string store{};  ///< A URL, or empty.
+
+  log_home(std::filesystem::path path) : directory(std::move(path)) {}
+  log_home(std::filesystem::path path, std::string url)
+    : directory(std::move(path)), store(std::move(url)) {}
+  /// Opened for reading in this process.
+  result<std::unique_ptr<storage::store>> open() const;
+};
+
+/// A running `recalld serve`, on a loopback port of its own.
 class server {
 public:
   /// Fails the test when it is not ready in time; unless `may_die`, then see `ready`.
-  explicit server(const std::filesystem::path& directory,
-                  std::map<std::string, std::string> environment = {}, bool may_die = false);
+  explicit server(const log_home& log, std::map<std::string, std::string> environment = {},
+                  bool may_die = false);
+  /// Starts it and does not wait: it will stand by.
+  struct standing_by {};
+  server(standing_by, const log_home& log, std::map<std::string, std::string> environment = {});
+  /// Whether it became ready within that time.
+  bool wait_until_ready(std::chrono::milliseconds patience);
 
   bool ready() const { return port_ != 0; }
   std::uint16_t port() const { return port_; }
@@ -43,8 +61,7 @@ private:
 };
 
 /// Runs a command of the program to its end: status and output.
-std::pair<int, std::string> run_recalld(std::vector<std::string> words,
-                                        const std::filesystem::path& directory);
+std::pair<int, std::string> run_recalld(std::vector<std::string> words, const log_home& log);
 
 /// A client that threads share and that one of them takes away from all at once: calls on their way
 /// fail then, and nobody knows what became of them.
@@ -100,6 +117,7 @@ private:
   bool append(door& through);
   bool settle(door& through);
   void make();
+  std::string noise(std::size_t bytes);
 
   std::string name_;
   std::mt19937_64 random_;
@@ -111,6 +129,9 @@ private:
   std::vector<receipt> acknowledged_;
   std::vector<std::string> complaints_;
 };
+
+/// What `replay --verify` says; empty: all is well.
+std::string verify(const log_home& log);
 
 /// Some writers, each in a thread of its own, over one connection.
 class load {
@@ -132,7 +153,7 @@ public:
 
   /// Reads what is new in the log (of a server that is not running) and compares it with what
   /// was acknowledged. Empty: all is well. `from_start` reads the whole log.
-  std::string compare(const std::filesystem::path& directory, bool from_start = false);
+  std::string compare(const log_home& log, bool from_start = false);
   std::uint64_t acknowledged() const;
   std::uint64_t entries_in_log() const { return where_.size(); }
 
@@ -151,7 +172,7 @@ private:
   std::vector<std::thread> threads_;
   std::uint64_t churned_ = 0;
 
-  position_t read_ = 0;
+  std::vector<position_t> read_;        ///< By shard.
   std::map<std::string, place> where_;  ///< By entry id, as the log has it.
   std::map<stream_no_t, version_t> versions_;
   std::vector<std::size_t> compared_;  ///< By writer: so many receipts were found.
