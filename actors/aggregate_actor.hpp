@@ -38,7 +38,7 @@ public:
     around_->live.fetch_add(1, std::memory_order_relaxed);
     around_->woken.fetch_add(1, std::memory_order_relaxed);
     state_ = std::make_shared<state_type>();
-    reload([] {});
+    reload(and_no_more);
   }
 
   void run(submit wish, promise_type promise) {
@@ -51,9 +51,18 @@ public:
   void show(std::size_t newest, caf::typed_response_promise<reply<stream_view>> promise) {
     if (broken_) {
       promise.deliver(reply<stream_view>{fail(*broken_)});
-      reload([] {});
+      reload(and_no_more);
       return;
     }
+    if (behind_ && around_->alone_since == 0) {
+      // What cannot be read again now is shown as it was.
+      reload([this, newest, promise](const error*) mutable { show_known(newest, promise); });
+      return;
+    }
+    show_known(newest, promise);
+  }
+
+  void show_known(std::size_t newest, caf::typed_response_promise<reply<stream_view>> promise) {
     // No more than are wanted: behind a cold cache each of them may lie on a page of its own.
     const auto limit = std::min(newest, around_->limits.tail_entries);
     if (limit <= std::max(tail_read_, tail_.size()) || tail_after_ == 0) {
@@ -87,7 +96,8 @@ public:
       if (f->at.version <= version_)
         continue;
       if (f->at.version != version_ + 1) {
-        reload([] {});
+        behind_ = true;
+        reload(and_no_more);
         return;
       }
       evolve(f);
@@ -146,18 +156,26 @@ private:
     return 0;
   }
 
-  /// Reads the state from snapshot and log, with the mailbox parked.
+  static constexpr auto and_no_more = [](const error*) {};
+
+  /// Reads the state from snapshot and log, with the mailbox parked. `then` is told why it failed, or
+  /// null; a state that was there stays.
   template <class Then>
   void reload(Then then) {
     self_->request(reader(), caf::infinite, wake{stream_, 0})
       .await(
         [this, then](reply<woken>& r) mutable {
+          const error* wrong = nullptr;
           if (!r.value) {
-            broken_ = r.value.error();
-            if (broken_->code == errc::corrupt)
-              around_->fatal("stream " + to_string(stream_) + ": " + broken_->message);
+            wrong = &r.value.error();
+            if (!loaded_)
+              broken_ = *wrong;
+            if (wrong->code == errc::corrupt)
+              around_->fatal("stream " + to_string(stream_) + ": " + wrong->message);
           } else {
             broken_.reset();
+            loaded_ = true;
+            behind_ = false;
             stream_no_ = r.value->stream_no;
             version_ = r.value->version;
             time_ = r.value->time;
@@ -170,11 +188,13 @@ private:
             tail_read_ = 0;
             account();
           }
-          then();
+          then(wrong);
         },
         [this, then](const caf::error& e) mutable {
-          broken_ = lost(e);
-          then();
+          const auto wrong = lost(e);
+          if (!loaded_)
+            broken_ = wrong;
+          then(&wrong);
         });
   }
 
@@ -182,7 +202,11 @@ private:
     if (broken_) {
       one->promise.deliver(reply<committed>{fail(*broken_)});
       // The next command finds out whether the reader is back.
-      reload([] {});
+      reload(and_no_more);
+      return;
+    }
+    if (behind_) {
+      decide_anew(std::move(one));
       return;
     }
     if (++one->rounds > rounds_max) {
@@ -233,6 +257,16 @@ private:
       return;
     }
     write(std::move(one), std::move(*decided), ctx.now);
+  }
+
+  /// Decides on what the log holds now.
+  void decide_anew(execution_ptr one) {
+    reload([this, one](const error* wrong) mutable {
+      if (wrong != nullptr)
+        one->promise.deliver(reply<committed>{fail(*wrong)});
+      else
+        decide(std::move(one));
+    });
   }
 
   /// An error is the answer unless the command was executed before.
@@ -333,12 +367,14 @@ private:
     self_->request(around_->journal_for(stream_), caf::infinite, std::move(wish))
       .await(
         [this, one, keys = std::move(keys)](reply<appended>& r) mutable {
-          if (!r.value)
+          if (!r.value) {
+            behind_ = behind_ || r.value.error().code == errc::outcome_unknown;
             one->promise.deliver(reply<committed>{fail(r.value.error())});
-          else if (r.value->refused)
+          } else if (r.value->refused) {
             again(std::move(one), *r.value->refused, std::move(keys));
-          else
+          } else {
             done(*one, *r.value);
+          }
         },
         [one](const caf::error& e) mutable {
           one->promise.deliver(reply<committed>{fail(lost(e))});
@@ -350,6 +386,8 @@ private:
     using reason = storage::refusal::reason;
     switch (why.why) {
       case reason::duplicate_command:
+        // Its first execution is not in this state when nobody knew of it then.
+        behind_ = true;
         answer_or_receipt(std::move(one),
                           reply<committed>{fail(errc::corrupt, "a receipt was there and is gone")});
         return;
@@ -362,7 +400,7 @@ private:
         return;
       case reason::wrong_version:
         // Somebody else's command wrote here too.
-        reload([this, one]() mutable { decide(std::move(one)); });
+        decide_anew(std::move(one));
         return;
     }
   }
@@ -473,7 +511,9 @@ private:
   version_t version_ = 0;
   time_us_t time_ = 0;
   std::shared_ptr<state_type> state_;
-  std::optional<error> broken_;
+  std::optional<error> broken_;  ///< Why there is no state.
+  bool loaded_ = false;
+  bool behind_ = false;  ///< The log may hold more than this state.
   std::deque<shared_fact> tail_;
   std::size_t tail_bytes_ = 0;
   version_t tail_after_ = 0;   ///< Every entry above this version is in the tail.

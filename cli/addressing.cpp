@@ -13,13 +13,8 @@ namespace recalld::cli {
 namespace {
 
 result<std::unique_ptr<storage::store>> open_remote(const settings& s, bool read_only) {
-  storage::postgres_options options;
-  options.url = s.text("store");
-  options.schema = s.text("postgres.schema");
-  options.allow_unsafe = s.flag("postgres.allow_unsafe");
+  auto options = postgres_options_of(s, s.text("store"));
   options.read_only = read_only;
-  // Two processes of one node are two incarnations.
-  options.application_name = fmt::format("recalld/{}/{}", s.text("node.name"), ::getpid());
   auto opened = storage::open_postgres(options);
   if (!opened)
     opened.error().message = fmt::format("{}: {}", log_place(s), opened.error().message);
@@ -39,6 +34,16 @@ result<std::unique_ptr<storage::store>> open_log(const invocation& call, bool re
 }
 
 }  // namespace
+
+storage::postgres_options postgres_options_of(const settings& s, const std::string& url) {
+  storage::postgres_options options;
+  options.url = url;
+  options.schema = s.text("postgres.schema");
+  options.allow_unsafe = s.flag("postgres.allow_unsafe");
+  // Two processes of one node are two incarnations.
+  options.application_name = fmt::format("recalld/{}/{}", s.text("node.name"), ::getpid());
+  return options;
+}
 
 bool log_is_remote(const settings& s) { return storage::is_postgres_url(s.text("store")); }
 

@@ -5,7 +5,7 @@
 
 #include "api/requests.hpp"
 #include "cli/command.hpp"
-#include "storage/store.hpp"
+#include "storage/postgres_store.hpp"
 
 /// What commands are about: which session, which log.
 namespace recalld::cli {
@@ -23,6 +23,9 @@ std::string log_place(const settings& s);
 bool log_is_remote(const settings& s);
 /// The directory of a log that is in one.
 std::filesystem::path log_directory(const settings& s);
+
+/// How a log in Postgres is opened, with what the settings say of that.
+storage::postgres_options postgres_options_of(const settings& s, const std::string& url);
 
 /// Opens the log for reading; a server may be running on it.
 result<std::unique_ptr<storage::store>> open_log_to_read(const invocation& call);

@@ -1,11 +1,11 @@
 #include <memory>
-#include <optional>
 
 #include <CLI/App.hpp>
 #include <fmt/format.h>
 
 #include "cli/addressing.hpp"
 #include "cli/commands.hpp"
+#include "cli/copying.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/progress.hpp"
 #include "cli/text_table.hpp"
@@ -46,24 +46,46 @@ int tell(const invocation& call, std::string_view what, std::string_view where, 
   return exit_code::success;
 }
 
-/// What a database keeps is copied by its own means.
-std::optional<error> elsewhere(const invocation& call) {
-  if (!log_is_remote(call.settings))
-    return {};
-  return invalid("store", "the log is in Postgres: copy it with pg_basebackup or pg_dump");
+/// From Postgres: a log of its own in one file, with everything but the database's own business.
+int back_up_remote(const invocation& call, const options& o) {
+  auto store = open_log_to_read(call);
+  if (!store)
+    return call.fail(store.error());
+  auto log = (*store)->open_reader();
+  if (!log)
+    return call.fail(log.error());
+  return tell_copy(call, "backup", o.file, [&](const storage::copy_progress& progress) {
+    return storage::back_up_log(**log, o.file, progress);
+  });
+}
+
+int restore_remote(const invocation& call, const options& o) {
+  if (o.replace)
+    return call.fail(invalid(
+      "replace", "a log in Postgres is not replaced: restore into another schema or database"));
+  auto backup = storage::read_backup(o.file);
+  if (!backup)
+    return call.fail(backup.error());
+  auto target = open_target(call, call.settings.text("store"));
+  if (!target)
+    return call.fail(target.error());
+  return tell_copy(call, "restore", log_place(call.settings),
+                   [&](const storage::copy_progress& progress) {
+                     return storage::copy_log(**backup, **target, progress);
+                   });
 }
 
 int back_up(const invocation& call, const options& o) {
-  if (const auto no = elsewhere(call))
-    return call.fail(*no);
+  if (log_is_remote(call.settings))
+    return back_up_remote(call, o);
   return tell(call, "backup", o.file, [&](const storage::backup_progress& progress) {
     return storage::back_up_sqlite(log_directory(call.settings), o.file, progress);
   });
 }
 
 int restore(const invocation& call, const options& o) {
-  if (const auto no = elsewhere(call))
-    return call.fail(*no);
+  if (log_is_remote(call.settings))
+    return restore_remote(call, o);
   const auto data = log_directory(call.settings);
   return tell(call, "restore", data.string(), [&](const storage::backup_progress& progress) {
     auto done = storage::restore_sqlite(o.file, data, o.replace, progress);
@@ -81,7 +103,8 @@ command backup_command() {
     .summary = "Copy the log into one file, while the server runs.",
     .details = "The copy is the log as of the moment when it began; writers do not wait. The file "
                "appears when it\n"
-               "is whole and on the disk. Certificates and the cache are not in it.",
+               "is whole and on the disk. Certificates and the cache are not in it. A backup of a log in\n"
+               "Postgres is such a file, too: each restores into either store.",
     .audience = used_by::store,
     .examples = {"recalld backup monday.db", "recalld backup --data /var/lib/recalld monday.db"},
     .prepare = [](CLI::App& app) -> runner {

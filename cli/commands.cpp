@@ -15,7 +15,7 @@ const command& program() {
     .children = {serve_command(), doctor_command(), certs_command(), bench_command(),
                  session_command(), memory_command(), eval_command(), tail_command(),
                  call_command(), import_command(), export_command(), backup_command(),
-                 restore_command(), replay_command(), config_command(), completion_command()},
+                 restore_command(), migrate_command(), replay_command(), config_command(), completion_command()},
   };
   return root;
 }

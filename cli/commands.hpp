@@ -11,6 +11,7 @@ command memory_command();
 command import_command();
 command export_command();
 command backup_command();
+command migrate_command();
 command restore_command();
 command replay_command();
 command tail_command();

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/copying.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/text_table.hpp"
 #include "events/json.hpp"
@@ -12,11 +13,16 @@ namespace recalld::cli {
 
 namespace {
 
+/// A URL is shown without its password.
+std::string printable_value(const settings::value& v) {
+  return v.what->key == "store" ? printable_place(v.text) : v.text;
+}
+
 std::string as_json(const settings& s) {
   json::object_writer all;
   for (const auto& v : s.all()) {
     json::object_writer one;
-    one.str("value", v.text)
+    one.str("value", printable_value(v))
       .str("from", to_string(v.from))
       .str("environment", environment_name(*v.what));
     all.raw(v.what->key, std::move(one).done());
@@ -31,7 +37,7 @@ void print_table(const invocation& call) {
                     {.title = "VALUE", .shrinks = true},
                     {.title = "FROM", .shrinks = true}});
   for (const auto& v : call.settings.all())
-    table.add({std::string(v.what->key), v.text, to_string(v.from)});
+    table.add({std::string(v.what->key), printable_value(v), to_string(v.from)});
   fmt::print("{}", table.render(call.out));
   if (call.settings.file().empty())
     call.note("No configuration file was found.");

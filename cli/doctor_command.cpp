@@ -104,8 +104,10 @@ private:
     if (!remote && !fs::exists(file, e))
       return tell(grade::note, "log", "there is none yet");
     auto store = open_log_to_read(call_);
-    if (!store && remote && store.error().code == errc::not_found)
-      return tell(grade::note, "log", "there is none yet in " + log_place(s()));
+    if (!store && remote && store.error().code == errc::not_found) {
+      tell(grade::note, "log", "there is none yet in " + log_place(s()));
+      return durability();
+    }
     if (!store)
       return tell(grade::bad, "log", store.error().message);
     auto reader = (*store)->open_reader();

@@ -24,10 +24,17 @@ std::uint32_t row_sum(const summed& row) noexcept {
   return static_cast<std::uint32_t>(checksum(row.payload, sum));
 }
 
+int stored_lane(const recorded& fact) noexcept {
+  return fact.blanked ? blanked_lane(fact.lane) : static_cast<int>(fact.lane);
+}
+
 std::uint32_t row_sum(const recorded& fact) noexcept {
-  return row_sum({fact.at.position, fact.at.stream_no, fact.at.version, static_cast<int>(fact.lane),
-                  fact.type, fact.schema, fact.at.time, fact.key, fact.at.command,
-                  fact.at.body_hash, fact.at.command_facts, fact.payload.view()});
+  const auto& at = fact.at;
+  if (fact.blanked)
+    return blanked_sum(fact);
+  return row_sum({at.position, at.stream_no, at.version, static_cast<int>(fact.lane), fact.type,
+                  fact.schema, at.time, fact.key, at.command, at.body_hash, at.command_facts,
+                  fact.payload.view()});
 }
 
 std::uint32_t blanked_sum(const recorded& fact) noexcept {

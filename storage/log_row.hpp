@@ -30,10 +30,12 @@ struct summed {
   std::string_view payload;
 };
 std::uint32_t row_sum(const summed& row) noexcept;
-/// The sum of a whole fact, as it is written first.
+/// The sum of a fact, whole or blanked.
 std::uint32_t row_sum(const recorded& fact) noexcept;
 /// The sum of what is left of a fact when it is blanked.
 std::uint32_t blanked_sum(const recorded& fact) noexcept;
+/// `lane` of its row.
+int stored_lane(const recorded& fact) noexcept;
 /// What a stream's row sums up to.
 std::uint32_t stream_sum(stream_no_t no, std::string_view id) noexcept;
 

@@ -58,4 +58,66 @@ std::pair<stream_id, stream_row> read_stream_row(const answer& a, std::size_t ro
   return {checked_id(out.at.stream_no, a.view_at(row, 1), a.int_at(row, 2)), out};
 }
 
+namespace {
+
+enum column : std::size_t {
+  c_shard, c_position, c_stream, c_version, c_lane, c_type, c_schema, c_time, c_key, c_command,
+  c_body_hash, c_command_facts, c_sum, c_payload
+};
+constexpr type column_types[] = {type::int4, type::int8, type::int8, type::int8, type::int2,
+                                 type::text, type::int2, type::int8, type::bytea, type::text,
+                                 type::int8, type::int4, type::int4, type::text};
+
+}  // namespace
+
+const statement& insert_facts() {
+  static const statement one(
+    "INSERT INTO log(shard, position, stream, version, lane, type, schema, time, key, command, "
+    "body_hash, command_facts, sum, payload) SELECT * FROM unnest($1::int4[], $2::int8[], "
+    "$3::int8[], $4::int8[], $5::int2[], $6::text[], $7::int2[], $8::int8[], $9::bytea[], "
+    "$10::text[], $11::int8[], $12::int4[], $13::int4[], $14::text[])");
+  return one;
+}
+
+fact_rows::fact_rows() {
+  for (const auto t : column_types)
+    columns_.emplace_back(t);
+}
+
+void fact_rows::add(const recorded& fact, shard_t shard, bool blanked) {
+  const auto& at = fact.at;
+  columns_[c_shard].integer(shard);
+  columns_[c_position].integer(at.position);
+  columns_[c_stream].integer(at.stream_no);
+  columns_[c_version].integer(at.version);
+  columns_[c_lane].integer(blanked ? blanked_lane(fact.lane) : static_cast<int>(fact.lane));
+  columns_[c_type].bytes(fact.type);
+  columns_[c_schema].integer(fact.schema);
+  columns_[c_time].integer(at.time);
+  if (fact.key.empty() || blanked)
+    columns_[c_key].null();
+  else
+    columns_[c_key].bytes(fact.key);
+  if (at.command.empty()) {
+    for (const auto c : {c_command, c_body_hash, c_command_facts})
+      columns_[c].null();
+  } else {
+    columns_[c_command].bytes(at.command);
+    columns_[c_body_hash].integer(at.body_hash);
+    columns_[c_command_facts].integer(at.command_facts);
+  }
+  columns_[c_sum].integer(static_cast<std::int32_t>(blanked ? blanked_sum(fact) : row_sum(fact)));
+  if (blanked)
+    columns_[c_payload].null();
+  else
+    columns_[c_payload].bytes(fact.payload.view());
+}
+
+parameters fact_rows::take() {
+  parameters out;
+  for (auto& c : columns_)
+    out.column(std::move(c));
+  return out;
+}
+
 }  // namespace recalld::storage::postgres

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 /// Inside `storage/` only: rows of `log` and `streams` in Postgres.
 namespace recalld::storage::postgres {
@@ -19,6 +20,21 @@ inline constexpr const char* log_columns =
 /// `corrupt` when the row's sum is wrong. The payload's bytes are valid as long as the answer.
 std::string_view read_fact(const answer& a, std::size_t row, const stream_id& stream,
                            recorded& out);
+
+/// Rows of `log` to be inserted, one array a column.
+class fact_rows {
+public:
+  fact_rows();
+  /// The fact's bytes are copied; not its payload when it is `blanked`.
+  void add(const recorded& fact, shard_t shard, bool blanked);
+  bool empty() const noexcept { return columns_.front().empty(); }
+  /// Values of `insert_facts()`.
+  parameters take();
+
+private:
+  std::vector<array> columns_;
+};
+const statement& insert_facts();
 
 /// The id in a row of `streams`. Throws `corrupt` when it is not what was written.
 stream_id checked_id(stream_no_t no, std::string_view bytes, std::int64_t sum);

@@ -1,6 +1,7 @@
 #include "storage/postgres_schema.hpp"
 
 #include "projections/projections.hpp"
+#include "storage/log_copy.hpp"
 #include "storage/log_row.hpp"
 
 #include <algorithm>
@@ -213,6 +214,8 @@ log_facts read_log_facts(connection& db, const postgres_options& options) {
   out.shards = static_cast<std::uint32_t>(whole_meta(db, "shards"));
   if (out.shards == 0)
     refuse(errc::corrupt, "the log says that it has no shards");
+  if (!options.unfinished && read_meta(db, "copying"))
+    refuse(errc::unavailable, unfinished_copy);
   out.place = read_place(db);
   return out;
 }

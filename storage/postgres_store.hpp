@@ -18,6 +18,8 @@ struct postgres_options {
   /// Only `open_reader` and the writer's `identity`, `shards` and `shard_of` work; nothing is
   /// written; a server may be running on the same log.
   bool read_only = false;
+  /// Opens also what is the unfinished copy of another log.
+  bool unfinished = false;
   /// Starts even where the server's settings may lose acknowledged writes.
   bool allow_unsafe = false;
   /// How many shards a log gets that is made now; an existing one keeps its number. 1 to 1024.

@@ -258,11 +258,6 @@ writer::writer(const postgres_options& options, std::shared_ptr<ledger> shared)
     insert_stream_("INSERT INTO streams(shard, no, sum, base, base_fact, id) SELECT * FROM "
                    "unnest($1::int4[], $2::int8[], $3::int4[], $4::int8[], $5::int8[], "
                    "$6::bytea[])"),
-    insert_fact_("INSERT INTO log(shard, position, stream, version, lane, type, schema, time, key, "
-                 "command, body_hash, command_facts, sum, payload) SELECT * FROM unnest($1::int4[], "
-                 "$2::int8[], $3::int8[], $4::int8[], $5::int2[], $6::text[], $7::int2[], "
-                 "$8::int8[], $9::bytea[], $10::text[], $11::int8[], $12::int4[], $13::int4[], "
-                 "$14::text[])"),
     find_streams_(stream_rows_sql("streams AS s") + " WHERE s.id = ANY($1)"),
     receipts_of_("SELECT r.* FROM unnest($1::text[], $2::int8[]) AS k(command, stream) "
                  "JOIN receipts AS r ON r.command = k.command AND r.stream = k.stream"),
@@ -282,9 +277,10 @@ writer::writer(const postgres_options& options, std::shared_ptr<ledger> shared)
     borrow_("INSERT INTO borrows(stream, source, through) "
             "SELECT * FROM unnest($1::int8[], $2::int8[], $3::int8[])"),
     rights_("SELECT shard, epoch, head, streams FROM shards WHERE shard = ANY($1)"),
-    take_("UPDATE shards SET epoch = epoch + 1, owner = $2 WHERE shard IN (SELECT shard FROM shards "
-          "WHERE shard = ANY($1) ORDER BY shard FOR UPDATE) "
-          "RETURNING shard, epoch, head, streams"),
+    take_(
+      "UPDATE shards SET epoch = epoch + 1, owner = $2 WHERE shard IN (SELECT shard FROM shards "
+      "WHERE shard = ANY($1) ORDER BY shard FOR UPDATE) "
+      "RETURNING shard, epoch, head, streams"),
     fence_("UPDATE shards SET epoch = epoch + 1 WHERE shard IN (SELECT shard FROM shards WHERE "
            "shard = ANY($1) ORDER BY shard FOR UPDATE) AND owner = $2 "
            "RETURNING shard, epoch, head, streams"),
@@ -373,8 +369,8 @@ void writer::know_rights(std::span<const shard_t> shards, const shard_rights& ri
       refuse(errc::invalid, "shard " + std::to_string(s) + " is written to without a right");
     auto& one = (*ledger_)[s];
     if (one.in_doubt)
-      refuse(errc::unavailable, "nobody knows yet what became of a commit to shard "
-                                  + std::to_string(s));
+      refuse(errc::unavailable,
+             "nobody knows yet what became of a commit to shard " + std::to_string(s));
     if (one.mine.granted != given->second)
       one.mine = {given->second, given->second, 0, 0, false};
     if (!one.mine.known)
@@ -508,8 +504,8 @@ void writer::look_up(std::span<const append_unit> units, plan& p) {
   for (std::size_t i = 0; i < found[0].rows(); ++i) {
     auto row = row_at(found[0], i, spec);
     const auto command = std::get<std::string>(row[projections::receipts::command]);
-    const auto no = static_cast<stream_no_t>(
-      std::get<std::int64_t>(row[projections::receipts::stream]));
+    const auto no =
+      static_cast<stream_no_t>(std::get<std::int64_t>(row[projections::receipts::stream]));
     p.receipts.insert_or_assign({command, no}, std::move(row));
   }
   for (std::size_t i = 0; i < found[1].rows(); ++i)
@@ -542,8 +538,8 @@ std::vector<request> writer::requests_of(plan& p) {
        std::move(count));
 
   // Streams, and where they begin now.
-  array new_shard(type::int4), new_no(type::int8), new_sum(type::int4), new_base(type::int8), new_fact(type::int8),
-    new_id(type::bytea);
+  array new_shard(type::int4), new_no(type::int8), new_sum(type::int4), new_base(type::int8),
+    new_fact(type::int8), new_id(type::bytea);
   array old_no(type::int8), old_base(type::int8), old_fact(type::int8);
   array based(type::int8), owing(type::int8), borrower(type::int8), source(type::int8),
     through(type::int8);
@@ -601,9 +597,6 @@ std::vector<request> writer::requests_of(plan& p) {
       send(borrow_, std::move(borrower), std::move(source), std::move(through));
   }
 
-  array shard(type::int4), position(type::int8), stream(type::int8), version(type::int8), stored_lane(type::int2),
-    kind(type::text), schema(type::int2), time(type::int8), key(type::bytea), command(type::text),
-    body_hash(type::int8), command_facts(type::int4), sum(type::int4), payload(type::text);
   // A fact that is forgotten in the commit that records it is told to whoever listens, not stored.
   const auto is_forgotten = [&](const recorded& f) {
     return f.lane != lane::entries && !f.key.empty()
@@ -611,36 +604,11 @@ std::vector<request> writer::requests_of(plan& p) {
                 return what.takes(f.at.stream_no, f.at.version, f.key);
               });
   };
+  fact_rows rows;
   for (const auto& unit : p.out)
-    for (const auto& f : unit.facts) {
-      const bool gone = is_forgotten(f);
-      shard.integer(f.at.stream_no % facts_.shards);
-      position.integer(f.at.position);
-      stream.integer(f.at.stream_no);
-      version.integer(f.at.version);
-      stored_lane.integer(static_cast<std::int64_t>(gone ? blanked_lane(f.lane)
-                                                         : static_cast<int>(f.lane)));
-      kind.bytes(f.type);
-      schema.integer(static_cast<std::int64_t>(f.schema));
-      time.integer(f.at.time);
-      f.key.empty() || gone ? key.null() : key.bytes(f.key);
-      if (f.at.command.empty()) {
-        command.null();
-        body_hash.null();
-        command_facts.null();
-      } else {
-        command.bytes(f.at.command);
-        body_hash.integer(f.at.body_hash);
-        command_facts.integer(static_cast<std::int64_t>(f.at.command_facts));
-      }
-      sum.integer(static_cast<std::int32_t>(gone ? blanked_sum(f) : row_sum(f)));
-      gone ? payload.null() : payload.bytes(f.payload.view());
-    }
-  parameters facts;
-  for (auto* column : {&shard, &position, &stream, &version, &stored_lane, &kind, &schema, &time, &key,
-                       &command, &body_hash, &command_facts, &sum, &payload})
-    facts.column(std::move(*column));
-  out.push_back({&insert_fact_, std::move(facts)});
+    for (const auto& f : unit.facts)
+      rows.add(f, static_cast<shard_t>(f.at.stream_no % facts_.shards), is_forgotten(f));
+  out.push_back({&insert_facts(), rows.take()});
   if (auto blanking = blanking_of(p.forgets))
     out.push_back(std::move(*blanking));
   live_.write(out);
@@ -715,7 +683,8 @@ result<std::vector<unit_outcome>> writer::commit(const shard_rights& rights,
           const bool known = p.looked_up;
           look_up(units, p);
           if (known && round > 2)
-            refuse(errc::corrupt, "the log holds a fact already that is to be written: " + f.message);
+            refuse(errc::corrupt,
+                   "the log holds a fact already that is to be written: " + f.message);
           continue;
         }
         unresolved lost{.server_process = db_.server_process()};
@@ -725,8 +694,7 @@ result<std::vector<unit_outcome>> writer::commit(const shard_rights& rights,
         const auto& first = lost.shards.front();
         for (const auto& o : p.out)
           for (const auto& fact : o.facts)
-            if (fact.at.position == first.after
-                && fact.at.stream_no % facts_.shards == first.shard)
+            if (fact.at.position == first.after && fact.at.stream_no % facts_.shards == first.shard)
               lost.last_sum = row_sum(fact);
         if (resolve_in_time(lost) == fate::absent) {
           held.forget();
@@ -757,10 +725,10 @@ writer::fate writer::resolve(const unresolved& lost) {
   // The old server process may still hold the shards' rows, or be about to commit.
   parameters process;
   process.integer(lost.server_process).text(options_.application_name);
-  static_cast<void>(db_.query(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND pid <> "
-    "pg_backend_pid() AND application_name = $2 AND usename = current_user",
-    std::move(process)));
+  static_cast<void>(
+    db_.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND pid <> "
+              "pg_backend_pid() AND application_name = $2 AND usename = current_user",
+              std::move(process)));
   array moved(type::int4);
   for (const auto& a : lost.shards)
     moved.integer(a.shard);
@@ -779,8 +747,8 @@ writer::fate writer::resolve(const unresolved& lost) {
   parameters at;
   at.integer(first.shard).integer(first.after);
   const auto sum = db_.query(sum_at_, std::move(at));
-  const bool ours = sum.rows() != 0
-                    && static_cast<std::uint32_t>(sum.int_at(0, 0)) == lost.last_sum;
+  const bool ours =
+    sum.rows() != 0 && static_cast<std::uint32_t>(sum.int_at(0, 0)) == lost.last_sum;
   if (fenced.rows() < lost.shards.size()) {
     if (ours)
       return fate::committed;
@@ -814,11 +782,16 @@ writer::fate writer::resolve_in_time(const unresolved& lost) {
       if (e.code != errc::unavailable)
         throw;
       if (steady_clock::now() + pause > until)
-        throw failure{{}, {}, false,
+        throw failure{{},
+                      {},
+                      false,
                       error{errc::outcome_unknown,
                             "the connection was lost in a commit, and nobody can be asked yet "
-                            "whether it happened: " + e.message,
-                            {}, 0, e.retry_after_ms}};
+                            "whether it happened: "
+                              + e.message,
+                            {},
+                            0,
+                            e.retry_after_ms}};
     }
     std::this_thread::sleep_for(pause);
     pause = std::min(pause * 2, std::chrono::milliseconds(500));

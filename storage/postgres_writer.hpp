@@ -128,7 +128,7 @@ private:
   std::optional<error> spoiled_;
   std::optional<unresolved> unresolved_;
 
-  const statement begin_, end_, lock_, advance_, insert_stream_, insert_fact_, find_streams_, receipts_of_,
+  const statement begin_, end_, lock_, advance_, insert_stream_, find_streams_, receipts_of_,
     keys_of_, set_bases_, owe_, owe_sources_, unborrow_, borrow_, rights_, take_, fence_, sum_at_;
 };
 

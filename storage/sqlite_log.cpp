@@ -80,4 +80,32 @@ std::optional<stream_id> stream_finder::id_of(stream_no_t no) {
   return checked_id(no, by_no_.view_at(0), by_no_.int_at(1));
 }
 
+std::string insert_fact_sql() {
+  return std::string("INSERT INTO log(") + log_columns + ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)";
+}
+
+void bind_fact(statement& insert, const recorded& fact) {
+  const auto& at = fact.at;
+  insert.integer(1, at.position)
+    .integer(2, at.stream_no)
+    .integer(3, at.version)
+    .integer(4, stored_lane(fact))
+    .text(5, fact.type)
+    .integer(6, static_cast<int>(fact.schema))
+    .integer(7, at.time);
+  if (fact.key.empty() || fact.blanked)
+    insert.null(8);
+  else
+    insert.blob(8, fact.key);
+  if (at.command.empty())
+    insert.null(9).null(10).null(11);
+  else
+    insert.text(9, at.command).integer(10, at.body_hash).integer(11, at.command_facts);
+  insert.integer(12, row_sum(fact));
+  if (fact.blanked)
+    insert.null(13);
+  else
+    insert.text(13, fact.payload.view());
+}
+
 }  // namespace recalld::storage::sqlite

@@ -20,6 +20,10 @@ inline constexpr const char* log_columns =
 /// Throws `corrupt` when the row's sum is wrong. The payload's bytes are valid until the next step.
 std::string_view read_fact(const statement& s, const stream_id& stream, recorded& out);
 
+/// Inserts a fact; its values are put in with `bind_fact`, and must live until the statement was run.
+std::string insert_fact_sql();
+void bind_fact(statement& insert, const recorded& fact);
+
 /// The id in a row of `streams`. Throws `corrupt` when it is not what was written.
 stream_id checked_id(stream_no_t no, std::string_view bytes, std::int64_t sum);
 

@@ -53,7 +53,7 @@ std::unique_ptr<reader> reader::open(const std::filesystem::path& file,
   auto attempt = [&](connection::mode m) {
     connection db(file, m, options.busy_ms, options.reader_cache_bytes);
     check_readable(db);
-    return std::make_unique<reader>(std::move(db));
+    return std::make_unique<reader>(std::move(db), options.unfinished);
   };
   try {
     return attempt(connection::mode::read);
@@ -71,9 +71,9 @@ std::unique_ptr<reader> reader::open(const std::filesystem::path& file,
   }
 }
 
-reader::reader(connection db)
+reader::reader(connection db, bool unfinished)
   : db_(std::move(db)),
-    identity_(read_identity(db_)),
+    identity_(read_identity(db_, unfinished)),
     streams_(db_),
     rows_(db_),
     begin_(db_.prepare("BEGIN")),

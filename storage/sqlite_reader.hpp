@@ -16,7 +16,7 @@ public:
   static std::unique_ptr<reader> open(const std::filesystem::path& file,
                                       const sqlite_options& options);
 
-  explicit reader(connection db);
+  reader(connection db, bool unfinished);
 
   log_identity identity() const override { return identity_; }
   result<stream_position> find_stream(const stream_id& stream) override;

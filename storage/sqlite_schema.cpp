@@ -1,6 +1,7 @@
 #include "storage/sqlite_schema.hpp"
 
 #include "projections/projections.hpp"
+#include "storage/log_copy.hpp"
 #include "storage/log_row.hpp"
 
 #include <array>
@@ -115,8 +116,11 @@ void check_readable(const connection& db) {
                                 + std::to_string(found) + "); open it for writing once");
 }
 
-log_identity read_identity(const connection& db) {
+log_identity read_identity(const connection& db, bool unfinished_is_welcome) {
   log_identity out;
+  if (!unfinished_is_welcome
+      && db.number("SELECT count(*) FROM meta WHERE name = 'copying'") != 0)
+    refuse(errc::unavailable, unfinished_copy);
   auto s = db.prepare("SELECT value FROM meta WHERE name = ?");
   s.text(1, "log_id");
   if (!s.step())

@@ -34,6 +34,7 @@
 ///                             `stream` reads facts of `source` up to version `through`
 ///   sweep_debt(stream, due)   streams with facts to forget: at once (due = 0), or when receipts
 ///                             older than `due` (a time) are let go
+///   meta's `copying`          only in the unfinished copy of another log, see `log_copy.hpp`
 ///   table_versions(name, version)
 ///                             which version of each projection table the file holds
 ///   … and the projection tables themselves, made from `projections::tables()`.
@@ -48,7 +49,8 @@ void create_or_migrate(const connection& db);
 /// Checks, without writing, that this program can read the file.
 void check_readable(const connection& db);
 
-log_identity read_identity(const connection& db);
+/// `unavailable` when the log is the unfinished copy of another one, unless that is `welcome`.
+log_identity read_identity(const connection& db, bool unfinished_is_welcome = false);
 
 /// `CREATE TABLE` and `CREATE INDEX` of a projection table under a name of its own.
 std::string create_table_sql(const projections::table& t, std::string_view name,

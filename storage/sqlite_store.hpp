@@ -14,6 +14,8 @@ struct sqlite_options {
   /// Only `open_reader` and the writer's `identity`, `shards` and `shard_of` work; no lock is
   /// taken, nothing is written; a server may be running on the same log.
   bool read_only = false;
+  /// Opens also what is the unfinished copy of another log.
+  bool unfinished = false;
   /// How long a write waits for a lock that a foreign process holds on the database.
   int busy_ms = 2000;
   std::uint64_t writer_cache_bytes = 64 << 20;

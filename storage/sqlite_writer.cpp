@@ -51,7 +51,7 @@ struct writer::batch {
 writer::writer(connection db, const sqlite_options& options)
   : db_(std::move(db)),
     options_(options),
-    identity_(read_identity(db_)),
+    identity_(read_identity(db_, options.unfinished)),
     streams_(db_),
     heads_(options.heads_max),
     next_stream_(static_cast<stream_no_t>(db_.number("SELECT coalesce(max(no), 0) FROM streams"))
@@ -60,8 +60,7 @@ writer::writer(connection db, const sqlite_options& options)
     shard_(db_.prepare("SELECT epoch, head FROM shards WHERE shard = 0")),
     set_head_(db_.prepare("UPDATE shards SET head = ? WHERE shard = 0")),
     take_(db_.prepare("UPDATE shards SET epoch = epoch + 1 WHERE shard = 0")),
-    insert_fact_(db_.prepare(std::string("INSERT INTO log(") + log_columns
-                             + ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING")),
+    insert_fact_(db_.prepare(insert_fact_sql() + " ON CONFLICT DO NOTHING")),
     insert_stream_(db_.prepare("INSERT INTO streams(no, shard, id, sum) VALUES(?, 0, ?, ?)")),
     fact_by_key_(
       db_.prepare("SELECT 1 FROM log WHERE stream = ?1 AND key = ?2 AND lane = 1 UNION ALL "
@@ -313,28 +312,8 @@ std::optional<refusal> writer::insert(unit_work& w, const append_unit& unit, uni
 }
 
 bool writer::insert_fact(const recorded& fact) {
-  const auto& at = fact.at;
-  const int stored_lane = static_cast<int>(fact.lane);
-  const auto payload = fact.payload.view();
-  auto& s = insert_fact_;
-  s.integer(1, at.position)
-    .integer(2, at.stream_no)
-    .integer(3, at.version)
-    .integer(4, stored_lane)
-    .text(5, fact.type)
-    .integer(6, static_cast<int>(fact.schema))
-    .integer(7, at.time);
-  if (fact.key.empty())
-    s.null(8);
-  else
-    s.blob(8, fact.key);
-  if (at.command.empty())
-    s.null(9).null(10).null(11);
-  else
-    s.text(9, at.command).integer(10, at.body_hash).integer(11, at.command_facts);
-  s.integer(12, row_sum(fact));
-  s.text(13, payload);
-  s.run();
+  bind_fact(insert_fact_, fact);
+  insert_fact_.run();
   return db_.changes() != 0;
 }
 

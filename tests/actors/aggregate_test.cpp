@@ -160,6 +160,63 @@ TEST_CASE("an aggregate that was overtaken reads on and decides again", "[aggreg
   CHECK(values == recalld::json::raw_map{{"f", "2"}, {"g", "3"}, {"k", "1"}});
 }
 
+TEST_CASE("a commit that nobody knew of at first is in the state when it is repeated",
+          "[aggregate]") {
+  const bool happened = GENERATE(true, false);
+  stage on(storage::open_model());
+  on.store->resolves_unknown = true;
+  on.call("session.create", json{{"app", "a"}, {"user", "u"}, {"session", "s"}});
+  auto first = append_of("s", {entry_of("e1")});
+  first["command_id"] = "c1";
+  first["expected_version"] = 1;
+  const recalld::error lost{errc::outcome_unknown, "the answer was lost", {}, 0, 1000};
+  if (happened)
+    on.store->after = [&](auto&) { return lost; };
+  else
+    on.store->before = [&](auto) { return lost; };
+  CHECK(on.call("session.append", first).code() == errc::outcome_unknown);
+  on.store->after = nullptr;
+  on.store->before = nullptr;
+  CHECK(on.fatal.empty());
+  SECTION("repeated") {
+    const auto again = on.call("session.append", first);
+    REQUIRE(again.ok());
+    CHECK(again.body.at("version") == 2);
+    CHECK(again.body.at("duplicate") == happened);
+    auto next = append_of("s", {entry_of("e2")});
+    next["expected_version"] = 2;
+    CHECK(on.call("session.append", next).body.at("version") == 3);
+    CHECK(on.log().size() == 3);
+  }
+  SECTION("not repeated, but asked for") {
+    const auto got = on.call("session.get", json{{"app", "a"}, {"user", "u"}, {"session", "s"}});
+    REQUIRE(got.ok());
+    CHECK(got.body.at("version") == (happened ? 2 : 1));
+  }
+}
+
+TEST_CASE("what cannot be read again is shown as it was, with its age", "[aggregate]") {
+  stage on(storage::open_model());
+  on.store->resolves_unknown = true;
+  on.call("session.create", json{{"app", "a"}, {"user", "u"}, {"session", "s"}});
+  const json get{{"app", "a"}, {"user", "u"}, {"session", "s"}};
+  CHECK(on.call("session.get", get).body.count("stale_ms") == 0);
+  on.store->before = [](auto) {
+    return recalld::error{errc::outcome_unknown, "the answer was lost", {}, 0, 1000};
+  };
+  CHECK(on.call("session.append", append_of("s", {entry_of("e1")})).code()
+        == errc::outcome_unknown);
+  on.around->alone_since = on.around->clock();
+  on.move_clock(std::chrono::milliseconds(2500));
+  const auto old = on.call("session.get", get);
+  REQUIRE(old.ok());
+  CHECK(old.body.at("version") == 1);
+  CHECK(old.body.at("stale_ms") == 2500);
+  // A write's answer has no age.
+  on.store->before = nullptr;
+  CHECK(on.call("session.append", append_of("s", {entry_of("e1")})).body.count("stale_ms") == 0);
+}
+
 TEST_CASE("an aggregate that is told of facts with a hole reads the log", "[aggregate]") {
   stage on(storage::open_model());
   const auto directory = on.around->directory;

@@ -122,6 +122,23 @@ TEST_CASE("a watch goes on behind any cursor it was given", "[feed]") {
   CHECK(all.positions == up_to(6));
 }
 
+TEST_CASE("a commit that was found out about later is not missing in a watch", "[feed]") {
+  stage on(storage::open_model());
+  on.store->resolves_unknown = true;
+  watcher w(on);
+  REQUIRE(w.begin({{"credit", 10}}).ok());
+  write(on, "a");
+  on.store->after = [](auto&) {
+    return recalld::error{errc::outcome_unknown, "the answer was lost"};
+  };
+  write(on, "b");
+  on.store->after = nullptr;
+  CHECK(w.positions == up_to(1));
+  write(on, "a", 2);
+  on.run();
+  CHECK(w.positions == up_to(4));
+}
+
 TEST_CASE("cursors of another log, another time or nobody are refused", "[feed]") {
   stage on(storage::open_model());
   write(on, "a", 2);

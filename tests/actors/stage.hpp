@@ -76,6 +76,7 @@ public:
   after_commit after;
   std::function<void(std::vector<storage::append_unit>&)> alter;  ///< Writes something else.
   std::vector<std::size_t> batches;  ///< How many units each commit had.
+  bool resolves_unknown = false;     ///< As a store that finds out later what it did.
 
 private:
   class watched_writer final : public storage::log_writer {
@@ -110,6 +111,7 @@ private:
                                         std::size_t budget) override {
       return inner().sweep(rights, before, budget);
     }
+    bool resolves_unknown() const noexcept override { return store_.resolves_unknown; }
     result<void> checkpoint() override { return inner().checkpoint(); }
     result<std::vector<const projections::table*>> outdated_tables() override {
       return inner().outdated_tables();

@@ -31,7 +31,7 @@ COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "sessi
             "session get", "session messages", "session list", "session state", "session fork", "session close",
             "session delete", "memory", "memory add", "memory search", "memory list", "memory show", "memory history",
             "memory invalidate", "memory delete", "tail", "call", "eval", "eval retrieval", "import", "export", "backup", "restore",
-            "replay", "config", "completion"]
+            "migrate", "replay", "config", "completion"]
 
 # Those that only have commands below them.
 GROUPS = ("session", "memory", "certs", "eval")
@@ -734,10 +734,15 @@ def main(args):
                 out.write(text)
         box.close()
         return 0
-    tests = {name[5:]: f for name, f in globals().items() if name.startswith("test_")}
+    return run_tests(BIN, {name[5:]: f for name, f in globals().items() if name.startswith("test_")}, args[1:])
+
+
+def run_tests(program, tests, wanted):
+    global BIN
+    BIN = os.path.abspath(program)
     wrong = 0
     for name, test in tests.items():
-        if args[1:] and name not in args[1:]:
+        if wanted and name not in wanted:
             continue
         box, begin, word, why = Box(), time.time(), "ok", ""
         try:
