@@ -27,6 +27,7 @@ constexpr part parts[] = {
   {"memory", "memory of a live idle session and of one that left", memory},
   {"ready", "from the start of the process to ready with many sessions on disk", ready},
   {"feed", "one log followed by many watchers", feed},
+  {"postgres", "the same on Postgres, beside bare multi-row inserts", postgres},
 };
 
 constexpr long tmpfs_magic = 0x01021994;

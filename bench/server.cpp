@@ -2,6 +2,7 @@
 
 #include "api/catalogue.hpp"
 #include "events/json.hpp"
+#include "storage/postgres_store.hpp"
 #include "storage/sqlite_store.hpp"
 
 #include <caf/all.hpp>
@@ -35,10 +36,14 @@ T must(result<T> r, const char* what) {
 }  // namespace
 
 server::server(settings s) : system_(configured(config_)) {
-  storage::sqlite_options log;
-  log.directory = std::move(s.log);
   actors::node_options options;
-  options.store = must(storage::open_sqlite(log), "opening the log");
+  if (s.url.empty()) {
+    storage::sqlite_options log;
+    log.directory = std::move(s.log);
+    options.store = must(storage::open_sqlite(log), "opening the log");
+  } else {
+    options.store = must(storage::open_postgres({.url = s.url}), "opening the log");
+  }
   options.cache_directory = std::move(s.cache);
   options.limits = s.limits;
   options.operations = api::catalogue();

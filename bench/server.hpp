@@ -24,6 +24,7 @@ class server {
 public:
   struct settings {
     std::filesystem::path log;
+    std::string url = {};  ///< Of a Postgres database, instead of `log`.
     std::filesystem::path cache = {};  ///< Empty: none.
     actors::limits limits{};
     std::function<std::int64_t()> clock = {};

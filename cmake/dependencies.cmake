@@ -41,6 +41,11 @@ if(NOT RECALLD_SANITIZE)
   endif()
 endif()
 
+if(RECALLD_BENCH)
+  # What the store is compared with.
+  pkg_check_modules(pqxx REQUIRED IMPORTED_TARGET libpqxx)
+endif()
+
 if(RECALLD_TESTS)
   find_package(rapidcheck REQUIRED)
   find_package(Catch2 REQUIRED)

@@ -16,7 +16,7 @@ packages() {
     echo libssl-dev libsodium-dev libhowardhinnant-date-dev libjemalloc-dev
     echo libicu-dev libstemmer-dev
     echo catch2 librapidcheck-dev libbenchmark-dev postgresql
-    echo strace iproute2 e2fsprogs # tests that break disks and networks
+    echo python3-yaml strace iproute2 e2fsprogs # tests that break disks and networks
     ;;
   develop) echo clang-format clang-tidy ;;
   bootstrap) echo debootstrap ;;

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+import yaml
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PLACE = os.path.join(ROOT, "build", "docker")
 SUITES = {"12": "bookworm", "13": "trixie"}
@@ -55,6 +57,40 @@ def lint(steps):
             wrong.append("a build step downloads something that no package manager checks")
     if wrong:
         sys.exit("check: docker/Dockerfile: " + "; ".join(wrong))
+
+
+def lint_compose(compose, variables):
+    """What we want of the compose file: it starts in order, heals itself, and says what it means."""
+    wrong = []
+    services = compose["services"]
+    for name, service in services.items():
+        for other, how in service.get("depends_on", {}).items():
+            if other not in services:
+                wrong.append(f"{name} waits for {other}, which is not there")
+            elif how["condition"] == "service_healthy" and "healthcheck" not in services[other]:
+                wrong.append(f"{name} waits for the health of {other}, which has no check")
+        for variable in service.get("environment", {}):
+            if variable.startswith("RECALLD_") and variable not in variables:
+                wrong.append(f"{name}: the program knows no {variable}")
+        for mount in service.get("volumes", []):
+            if mount.split(":")[0] not in compose["volumes"]:
+                wrong.append(f"{name} mounts {mount}, which is no volume of ours")
+        if "build" in service and not os.path.exists(os.path.join(ROOT, service["build"]["dockerfile"])):
+            wrong.append(f"{name} is built by a file that is not there")
+        if "build" not in service and not re.search(r":\d", service.get("image", "")):
+            wrong.append(f"{name}: its image has no version")
+        if service.get("privileged"):
+            wrong.append(f"{name} is privileged")
+    nodes = [s for s in services.values() if "RECALLD_STORE" in s.get("environment", {})]
+    if len(nodes) < 2:
+        wrong.append("there are not two nodes")
+    for node in nodes:
+        if node.get("restart") != "always" or "healthcheck" not in node or "user" in node:
+            wrong.append("a node does not restart, is not checked, or runs as another user than its image's")
+    if len({node["environment"]["RECALLD_NODE_NAME"] for node in nodes}) < len(nodes):
+        wrong.append("two nodes have one name")
+    if wrong:
+        sys.exit("check: docker/compose.yaml: " + "; ".join(wrong))
 
 
 def mirror():
@@ -157,6 +193,10 @@ def main():
     with open(os.path.join(ROOT, "docker", "Dockerfile"), encoding="utf-8") as text:
         steps = instructions(text.read())
     lint(steps)
+    with open(os.path.join(ROOT, "docker", "compose.yaml"), encoding="utf-8") as text:
+        compose = yaml.safe_load(text)
+    with open(os.path.join(ROOT, "docs", "configuration.md"), encoding="utf-8") as text:
+        lint_compose(compose, set(re.findall(r"RECALLD_[A-Z_]+", text.read())))
     if sys.argv[1:] == ["--lint"]:
         return
     if os.geteuid() != 0:
