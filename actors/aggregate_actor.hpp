@@ -241,6 +241,7 @@ private:
     ctx.random = wish.random;
     ctx.version = version_;
     ctx.policy = wish.policy;
+    ctx.zones = around_->zones;
     ctx.known = one->known;
     ctx.looked_up = one->looked_up;
     auto decided = Aggregate::decide(*state_, *command, ctx, stream_);

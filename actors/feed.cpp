@@ -32,6 +32,13 @@ std::string render_fact(const recorded& r) {
   return std::move(w).done();
 }
 
+std::string topic_of(const stream_id& stream) { return stream.bytes(); }
+
+std::string topic_of(stream_kind kind, std::string_view tenant) {
+  // Longer than any stream id with these parts alone: a part of no bytes follows.
+  return stream_id(kind, {tenant}).bytes() + '\0' + '*';
+}
+
 bool watch_filter::matches(const stream_id& stream) const {
   const auto& bytes = stream.bytes();
   return (kind == 0 || static_cast<std::uint8_t>(bytes[0]) == kind)
@@ -104,7 +111,62 @@ void feed_state::drop(watchers::iterator it) {
   around_->watchers.store(watchers_.size(), std::memory_order_relaxed);
 }
 
+void feed_state::follow(const caf::actor& follower) {
+  self_->monitor(follower);
+  followers_.push_back(follower);
+}
+
+void feed_state::wait(wait_for& wish, caf::typed_response_promise<reply<bool>> promise) {
+  const auto id = next_id_++;
+  by_topic_[wish.topic].push_back(id);
+  by_end_.emplace(wish.until, id);
+  waits_.emplace(id, waiting{std::move(wish.topic), wish.until, std::move(promise)});
+  look_again();
+}
+
+void feed_state::wake(const std::string& topic) {
+  const auto found = by_topic_.find(topic);
+  if (found == by_topic_.end())
+    return;
+  const auto ids = std::move(found->second);
+  by_topic_.erase(found);
+  for (const auto id : ids)
+    if (const auto it = waits_.find(id); it != waits_.end()) {
+      by_end_.erase({it->second.until, id});
+      it->second.promise.deliver(reply<bool>{true});
+      waits_.erase(it);
+    }
+}
+
+void feed_state::wait_over() {
+  looking_ = false;
+  const auto now = around_->clock();
+  while (!by_end_.empty() && by_end_.begin()->first <= now) {
+    const auto it = waits_.find(by_end_.begin()->second);
+    by_end_.erase(by_end_.begin());
+    auto& same = by_topic_[it->second.topic];
+    std::erase(same, it->first);
+    if (same.empty())
+      by_topic_.erase(it->second.topic);
+    it->second.promise.deliver(reply<bool>{false});
+    waits_.erase(it);
+  }
+  look_again();
+}
+
+void feed_state::look_again() {
+  if (looking_ || by_end_.empty())
+    return;
+  looking_ = true;
+  // New waits end later, as a rule; those that do not are a little late.
+  constexpr time_us_t look_us_max = 100'000;
+  const auto wait =
+    std::clamp<time_us_t>(by_end_.begin()->first - around_->clock(), 0, look_us_max);
+  self_->delayed_send(self_, std::chrono::microseconds(wait), tidy_atom::value);
+}
+
 void feed_state::gone(const caf::actor_addr& sink) {
+  std::erase_if(followers_, [&](const auto& f) { return f.address() == sink; });
   std::erase_if(watchers_, [&](const auto& each) { return each.second.sink.address() == sink; });
   sinks_.erase(sink);
   around_->watchers.store(watchers_.size(), std::memory_order_relaxed);
@@ -132,7 +194,16 @@ void feed_state::push(const std::string& id, watcher& w, const std::string& fact
   self_->send(w.sink, id, std::move(batch).done());
 }
 
-void feed_state::publish(const batch& committed) {
+void feed_state::publish(const std::shared_ptr<const batch>& shared) {
+  const auto& committed = *shared;
+  for (const auto& f : followers_)
+    self_->send(f, published{shared});
+  if (!by_topic_.empty())
+    for (const auto& f : committed.facts) {
+      wake(f->at.stream.bytes());
+      if (f->at.stream.kind() != stream_kind::session && f->at.stream.kind() != stream_kind::scope)
+        wake(topic_of(f->at.stream.kind(), f->at.stream.parts().front()));
+    }
   // Facts of one shard are in order, but those of several may take turns.
   const auto shard_of = [&](const shared_fact& f) {
     return static_cast<storage::shard_t>(f->at.stream_no % heads_.size());
@@ -228,7 +299,14 @@ caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr aroun
   self->state.start(self, std::move(around), std::move(heads));
   auto& s = self->state;
   return {
-    [&s](published& p) { s.publish(*p.committed); },
+    [&s](published& p) { s.publish(p.committed); },
+    [&s](const follow_feed& f) { s.follow(f.follower); },
+    [self](wait_for& wish) {
+      auto promise = self->make_response_promise<reply<bool>>();
+      self->state.wait(wish, promise);
+      return promise;
+    },
+    [&s](tidy_atom) { s.wait_over(); },
     [&s](start_watch& wish) { return reply<watch_started>{s.begin(wish)}; },
     [&s](const more_credit& m) { s.more(m.watch, m.credit); },
     [&s](tick_atom, const std::string& id) { s.again(id); },

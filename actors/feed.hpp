@@ -6,6 +6,7 @@
 #include <caf/stateful_actor.hpp>
 
 #include <map>
+#include <set>
 #include <unordered_map>
 
 namespace recalld::actors {
@@ -25,7 +26,11 @@ public:
   void more(const std::string& id, std::uint32_t credit);
   /// The log could not be read for a watcher a moment ago.
   void again(const std::string& id);
-  void publish(const batch& committed);
+  void publish(const std::shared_ptr<const batch>& committed);
+  void follow(const caf::actor& follower);
+  void wait(wait_for& wish, caf::typed_response_promise<reply<bool>> promise);
+  /// The time of waits may have come.
+  void wait_over();
   void gone(const caf::actor_addr& sink);
 
 private:
@@ -37,6 +42,14 @@ private:
     bool reading = false;  ///< A stretch of the log was asked for and not answered yet.
   };
   using watchers = std::unordered_map<std::string, watcher>;
+
+  struct waiting {
+    std::string topic;
+    time_us_t until = 0;
+    caf::typed_response_promise<reply<bool>> promise;
+  };
+  void wake(const std::string& topic);
+  void look_again();
 
   void catch_up(const std::string& id, watcher& w);
   void read(const std::string& id, storage::shard_t shard, read_log_answer& answer);
@@ -53,6 +66,11 @@ private:
   log_place heads_;
   std::uint64_t next_id_ = 1;
   std::string id_prefix_;
+  std::vector<caf::actor> followers_;
+  std::unordered_map<std::uint64_t, waiting> waits_;
+  std::unordered_map<std::string, std::vector<std::uint64_t>> by_topic_;
+  std::set<std::pair<time_us_t, std::uint64_t>> by_end_;
+  bool looking_ = false;  ///< A message to look for waits whose time has come is on its way.
 };
 
 caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr around, log_place heads);

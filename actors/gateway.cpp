@@ -325,6 +325,24 @@ public:
     ask<found_memories>(gateway_.around_->searcher, std::move(wish), std::move(then));
   }
 
+  void wait(std::string topic, time_us_t until, std::function<void(bool)> then) override {
+    gateway_.around_->requests.fetch_sub(1);
+    ask<bool>(gateway_.around_->feed, wait_for{std::move(topic), until},
+              [this, then = std::move(then)](result<bool> woken) {
+                gateway_.around_->requests.fetch_add(1);
+                if (answered_)
+                  return;
+                if (!woken)
+                  fail(woken.error());
+                else if (gateway_.around_->ending)
+                  fail({errc::unavailable, "the node is ending", {}, 0, 1000});
+                else
+                  then(*woken);
+              });
+  }
+
+  const zone_rules* zones() const override { return gateway_.around_->zones; }
+
   void retention_of(std::string app, std::function<void(retention)> then) override {
     auto stream = app_stream(tenant_, app);
     auto known = gateway_.retentions_.find(stream);

@@ -66,6 +66,12 @@ public:
                     std::function<void(result<std::vector<projections::row>>)> then) = 0;
   /// The memories of an owner that answer a question, best first.
   virtual void search(search_memories wish, std::function<void(result<found_memories>)> then) = 0;
+  /// Goes on with true when the next fact of the topic was committed, or with false at `until`; see
+  /// `wait_for`. Meanwhile the call counts as no request in progress. To miss nothing: wait first,
+  /// then look.
+  virtual void wait(std::string topic, time_us_t until, std::function<void(bool)> then) = 0;
+  /// The time zones there are.
+  virtual const zone_rules* zones() const = 0;
   /// The retention rules of an application.
   virtual void retention_of(std::string app, std::function<void(retention)> then) = 0;
   /// Writes the rows of tables again from the log while commits go on.

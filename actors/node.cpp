@@ -8,6 +8,8 @@
 #include "actors/projector.hpp"
 #include "actors/reader.hpp"
 #include "actors/searcher.hpp"
+#include "actors/supervisor.hpp"
+#include "actors/system_zones.hpp"
 #include "actors/timers.hpp"
 
 #include <caf/all.hpp>
@@ -17,6 +19,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <thread>
 
 // What happens if an actor dies
@@ -24,13 +27,14 @@
 //   journals, readers, searcher, directory, feed, timers, gateway, lease keeper: the node is nothing
 //     without any of them.
 //     The node says so once (`on_fatal`); the process ends and starts again from the log.
+//   supervisor: holds nothing that is not in the log; the node starts another one at once.
 //   projector: a rebuild that it had begun is lost, the live tables stay; the next start decides.
 //   aggregate actors: end only when the directory asks. One that raises is a bug: fatal as well.
 //
 // Order of the end
 //
-//   faces (nothing new enters) -> gateway (what entered is answered) -> timers -> directory (every
-//   stream leaves its snapshot) -> feed -> journals -> lease -> readers -> store.
+//   faces (nothing new enters) -> gateway (what entered is answered) -> timers, supervisor -> directory
+//   (every stream leaves its snapshot) -> feed -> journals -> lease -> readers -> store.
 
 namespace recalld::actors {
 
@@ -45,6 +49,8 @@ struct node::parts {
   std::shared_ptr<storage::log_lease> lease;
   caf::actor keeper;
   caf::actor timers;
+  std::recursive_mutex supervisor_lock;
+  caf::actor supervisor;
   gateway_handle gateway;
   std::vector<std::uint16_t> plain_ports;
   std::vector<std::uint16_t> tls_ports;
@@ -56,6 +62,19 @@ struct node::parts {
     if (threads)
       return system.spawn<caf::detached>(f, std::forward<Ts>(xs)...);
     return system.spawn(f, std::forward<Ts>(xs)...);
+  }
+
+  /// Starts a supervisor, and another one whenever it dies. May be called from any thread.
+  void keep_supervisor() {
+    std::lock_guard guard{supervisor_lock};
+    if (around->ending)
+      return;
+    supervisor = system.spawn(actors::supervisor, around);
+    caf::actor_cast<caf::abstract_actor*>(supervisor)
+      ->attach_functor([this, a = around](const caf::error&) {
+        if (!a->ending)
+          keep_supervisor();
+      });
   }
 
   /// The node cannot do without this one.
@@ -113,6 +132,7 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   around.name = options.name;
   around.log = writer.identity();
   around.clock = options.clock ? options.clock : system_clock_us;
+  around.zones = &system_zones();
   around.fatal = once(std::move(options.on_fatal));
 
   p->lease = std::move(options.lease);
@@ -188,6 +208,7 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   p->hold(around.directory, "directory");
   p->timers = system.spawn(timers, p->around);
   p->hold(p->timers, "timers");
+  p->keep_supervisor();
   p->gateway = system.spawn(actors::gateway, p->around, options.operations);
   p->hold(p->gateway, "gateway");
   return std::unique_ptr<node>(new node(std::move(p)));
@@ -237,6 +258,13 @@ void node::stop() {
   };
   end(p.gateway);
   end(p.timers);
+  caf::actor last_supervisor;
+  {
+    std::lock_guard guard{p.supervisor_lock};
+    last_supervisor = std::move(p.supervisor);
+  }
+  if (last_supervisor)
+    end(last_supervisor);
   self->request(around.directory, 30s, leave_atom::value).receive([] {}, [](const caf::error&) {});
   end(around.directory);
   end(around.feed);

@@ -34,6 +34,7 @@
 /// | reader          | detached; windows, rows, old versions, over a connection that only reads    |
 /// | searcher        | detached; finds memories, keeps indexes of the owners searched last       |
 /// | feed            | pushes committed facts to watchers at the head, the others catch up         |
+/// | supervisor      | arms the deadlines of everything that waits, and tells streams when they come |
 /// | lease_keeper    | detached; keeps the lease of a log that other nodes can reach                |
 /// | timers          | one heap of deadlines: passivation, expiry of sessions, sweeping            |
 /// | projector       | rebuilds tables beside the live ones, a stretch between two commits         |
@@ -256,6 +257,20 @@ struct watch_started {
   std::string id;
   std::string cursor;
 };
+/// Whoever sends this gets every `published` from now on, until it ends.
+struct follow_feed {
+  caf::actor follower;
+};
+/// Answered with `reply<bool>`, once: true when the next fact of the topic was committed, false at
+/// `until`. Whatever is committed after this was sent counts.
+struct wait_for {
+  std::string topic;  ///< See `topic_of`.
+  time_us_t until = 0;
+};
+/// One stream, or all streams of a kind that a tenant has.
+std::string topic_of(const stream_id& stream);
+std::string topic_of(stream_kind kind, std::string_view tenant);
+
 /// More batches may be sent; 0 ends the watch.
 struct more_credit {
   std::string watch;
@@ -284,6 +299,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_log)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_trim)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::search_memories)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::published)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::follow_feed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::wait_for)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::start_watch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::more_credit)
 

@@ -2,6 +2,7 @@
 
 #include "actors/node.hpp"
 #include "actors/protocol.hpp"
+#include "events/zones.hpp"
 #include "storage/snapshot_cache.hpp"
 
 #include <caf/actor.hpp>
@@ -27,6 +28,7 @@ struct surroundings {
   storage::log_identity log;
   std::shared_ptr<storage::snapshot_cache> cache;
   std::function<time_us_t()> clock;
+  const zone_rules* zones = nullptr;
   /// The node cannot go on; see `node_options::on_fatal`.
   std::function<void(const std::string&)> fatal;
 
@@ -67,6 +69,7 @@ struct surroundings {
   std::atomic<std::uint64_t> refused{0};
   std::atomic<std::uint64_t> overloaded{0};
   std::atomic<std::uint64_t> watchers{0};
+  std::atomic<std::uint64_t> fallen{0};  ///< Deadlines that the supervisor told streams of.
   std::atomic<std::int64_t> commit_us{0};  ///< Duration of the last commit.
   std::atomic<std::int64_t> disk_us{0};    ///< What of it the journal was not running but waiting.
 };

@@ -18,7 +18,10 @@ std::span<const actors::operation> context_operations();
 std::span<const actors::operation> track_operations();
 std::span<const actors::operation> scope_operations();   ///< `app.*` and `user.*`.
 std::span<const actors::operation> memory_operations();  ///< `memory.*`.
-std::span<const actors::operation> node_operations();    ///< `node.*` and `catalogue.list`.
+std::span<const actors::operation>
+inbox_operations();  ///< `approval.*`, `grant.*`, `clarification.*`.
+std::span<const actors::operation> schedule_operations();  ///< `schedule.*`, `run.*`, `effect.*`.
+std::span<const actors::operation> node_operations();      ///< `node.*` and `catalogue.list`.
 
 // -- fields that many operations share --
 

@@ -4,7 +4,12 @@
 #include <type_traits>
 #include <variant>
 
+#include "events/approval.hpp"
+#include "events/clarification.hpp"
+#include "events/effect.hpp"
 #include "events/memory_space.hpp"
+#include "events/permission.hpp"
+#include "events/schedule.hpp"
 #include "events/scope.hpp"
 #include "events/session.hpp"
 
@@ -18,9 +23,14 @@ struct aggregate_list {
   using commands = std::variant<typename As::command...>;
   using states = std::variant<std::shared_ptr<const typename As::state>...>;
 };
-using aggregates = aggregate_list<session::aggregate,  //
-                                  scope::aggregate,    //
-                                  memory_space::aggregate>;
+using aggregates = aggregate_list<session::aggregate,        //
+                                  scope::aggregate,          //
+                                  memory_space::aggregate,   //
+                                  approval::aggregate,       //
+                                  clarification::aggregate,  //
+                                  permission::aggregate,     //
+                                  schedule::aggregate,       //
+                                  effect::aggregate>;
 
 using any_fact = aggregates::facts;
 using any_command = aggregates::commands;

@@ -2,6 +2,13 @@
 
 namespace recalld::codec {
 
+std::string array_text(const std::vector<std::string>& items) {
+  std::string out = "[";
+  for (const auto& item : items)
+    out.append(out.size() > 1 ? "," : "").append(item);
+  return out.append("]");
+}
+
 std::string range_text(const borrowed_range& r) {
   payload_writer w;
   w.stream("stream", r.stream);

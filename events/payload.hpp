@@ -21,6 +21,20 @@ struct payload_writer : json::object_writer {
     if (n != 0)
       num(name, n);
   }
+  /// Left out when empty.
+  void word(std::string_view name, std::string_view value) {
+    if (!value.empty())
+      str(name, value);
+  }
+  void value(std::string_view name, std::string_view json) {
+    if (!json.empty())
+      raw(name, json);
+  }
+  /// Left out when zero.
+  void time(std::string_view name, time_us_t t) {
+    if (t != 0)
+      num(name, t);
+  }
   void kept(const retention& r) {
     count("keep_entries", r.keep_entries);
     count("ttl_s", r.ttl_s);
@@ -50,6 +64,8 @@ struct payload_writer : json::object_writer {
   }
 };
 
+/// A JSON array of texts that are JSON already.
+std::string array_text(const std::vector<std::string>& items);
 std::string ranges_text(const std::vector<borrowed_range>& ranges);
 std::string range_text(const borrowed_range& r);
 
@@ -107,6 +123,37 @@ public:
   borrowed_range range(std::string_view raw, std::string_view name);
   std::vector<borrowed_range> optional_ranges(std::string_view name);
   std::optional<std::string> optional_str(std::string_view name);
+  std::string word(std::string_view name) { return optional_str(name).value_or(std::string()); }
+  std::string value(std::string_view name) const { return std::string(optional(name)); }
+  time_us_t time(std::string_view name) {
+    auto value = optional(name);
+    return value.empty() ? 0 : number<time_us_t>(value, name);
+  }
+  /// Each element of an array of objects, when there is one.
+  template <class Read>
+  void each(std::string_view name, Read read) {
+    auto value = optional(name);
+    if (value.empty())
+      return;
+    auto elements = json::elements(value, name);
+    if (!elements) {
+      miss(name);
+      return;
+    }
+    for (auto element : *elements) {
+      payload_reader one(element);
+      read(one);
+      join(one, name);
+    }
+  }
+  /// One of an enumeration's words.
+  template <class Enum>
+  Enum choice(std::string_view name, std::optional<Enum> (*read)(std::string_view)) {
+    auto found = read(str(name));
+    if (!found)
+      miss(name);
+    return found.value_or(Enum{});
+  }
   bool flag(std::string_view name) { return optional(name) == "true"; }
 
   /// A member is missing or wrong; the first one counts.

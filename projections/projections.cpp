@@ -26,6 +26,11 @@ struct projecting {
   void operator()(const session::fact& f) const { sessions::project(at, f, out); }
   void operator()(const scope::fact& f) const { scope_state::project(at, f, out); }
   void operator()(const memory_space::fact& f) const { memories::project(at, f, out); }
+  void operator()(const approval::fact& f) const { project_approval(at, f, out); }
+  void operator()(const clarification::fact& f) const { project_clarification(at, f, out); }
+  void operator()(const permission::fact& f) const { project_permission(at, f, out); }
+  void operator()(const schedule::fact& f) const { project_schedule(at, f, out); }
+  void operator()(const effect::fact& f) const { project_effect(at, f, out); }
 };
 
 }  // namespace
@@ -34,7 +39,9 @@ std::span<const table* const> tables() {
   static constexpr const table* all[] = {
     &sessions::spec,      &session_state::spec, &contexts::spec,
     &scope_state::spec,   &memories::spec,      &memory_revisions::spec,
-    &memory_topics::spec, &memory_words::spec,  &receipts::spec};
+    &memory_topics::spec, &memory_words::spec,  &receipts::spec,
+    &inbox::spec,         &grants::spec,        &schedules::spec,
+    &runs::spec,          &effects::spec,       &agenda::spec};
   return all;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "events/aggregates.hpp"
+#include "projections/supervision_rows.hpp"
 #include "projections/table.hpp"
 
 /// The rows that facts lead to. Pure: the same facts in the same order give the same rows, whether

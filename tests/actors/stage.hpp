@@ -5,6 +5,8 @@
 #include "actors/gateway_actor.hpp"
 #include "actors/journal.hpp"
 #include "actors/reader.hpp"
+#include "actors/supervisor.hpp"
+#include "actors/system_zones.hpp"
 #include "actors/surroundings.hpp"
 #include "actors/timers.hpp"
 #include "api/catalogue.hpp"
@@ -137,6 +139,7 @@ struct stage_options {
   actors::limits limits{};
   std::size_t readers = 1;
   bool timers = false;
+  bool supervisor = false;
   std::filesystem::path cache_directory{};
   std::span<const actors::operation> operations = api::catalogue();
 };
@@ -158,6 +161,7 @@ public:
     around->name = "stage";
     around->log = writer.identity();
     around->clock = [now = now_] { return *now; };
+    around->zones = &actors::system_zones();
     around->fatal = [this](const std::string& why) { fatal.push_back(why); };
     const auto rights = writer.take_all().value();
     epoch = rights.at(0);
@@ -175,6 +179,8 @@ public:
     around->directory = system_.spawn(actors::directory, around);
     if (o.timers)
       timers = system_.spawn(actors::timers, around);
+    if (o.supervisor)
+      supervisor = system_.spawn(actors::supervisor, around);
     gateway = system_.spawn(actors::gateway, around, o.operations);
     run();
   }
@@ -193,6 +199,7 @@ public:
     };
     end(gateway);
     end(timers);
+    end(supervisor);
     end(around->directory);
     end(around->feed);
     end(around->journals.front());
@@ -203,6 +210,7 @@ public:
     extras_.clear();
     gateway = nullptr;
     timers = nullptr;
+    supervisor = nullptr;
     run();
     // Handles in the surroundings keep each other alive.
     around->journals.clear();
@@ -347,6 +355,7 @@ public:
   epoch_t epoch = 0;
   actors::gateway_handle gateway;
   caf::actor timers;
+  caf::actor supervisor;
   std::vector<std::string> fatal;  ///< Why the node wanted to end.
 
 private:

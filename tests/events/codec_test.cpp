@@ -56,6 +56,25 @@ memory_space::origin rich_origin() {
   return {"ben", R"({"kind":"session","session":"s1","entries":["e1"]})"};
 }
 
+approval::question rich_question() {
+  return {"t1",   "run-1",    "chat", "ada",        "s1",  "mail", R"({"to":"x"})",
+          "ab12", "Send it?", "ada",  R"("slack")", "wait"};
+}
+
+schedule::definition rich_schedule() {
+  return {"0 9 * * mon",
+          "Europe/Berlin",
+          "report",
+          R"({"to":"x"})",
+          "config",
+          schedule::misfire::catch_up,
+          5,
+          schedule::overlap::queue_one,
+          3,
+          300,
+          45};
+}
+
 /// One fact of every type, every member filled.
 std::vector<any_fact> rich_facts() {
   using namespace session;
@@ -86,6 +105,39 @@ std::vector<any_fact> rich_facts() {
     memory_space::fact{memory_space::removed{"m1", true}},
     memory_space::fact{memory_space::cleared{{100, true}}},
     memory_space::fact{memory_space::limit_changed{{100, true}}},
+    approval::fact{approval::requested{"c.1", rich_question(), 1'700'000'060'000'000}},
+    approval::fact{approval::resolved{"c.1", approval::status::approved, "ada", "but smaller"}},
+    approval::fact{approval::claimed{"c.1", "worker-1", "run-1/call-2"}},
+    clarification::fact{clarification::asked{
+      "q.1",
+      {"run-1", "chat", "ada", "s1", "Which one?", R"({"of":["a","b"]})", "ada", R"("slack")"},
+      1'700'000'060'000'000}},
+    clarification::fact{
+      clarification::ended{"q.1", clarification::status::answered, "The \"first\"", "ada"}},
+    permission::fact{permission::rules_set{{"rm", "sudo*"}, {"*"}}},
+    permission::fact{permission::granted{{"g1", "ada", "chat", "ada", "s1", "mail*", R"("to":"x")",
+                                          1'700'000'600'000'000, "eve", "c.1"}}},
+    permission::fact{permission::revoked{"g1", "eve"}},
+    schedule::fact{schedule::defined{rich_schedule(), true, 1'700'006'400'000'000}},
+    schedule::fact{schedule::paused{}},
+    schedule::fact{schedule::resumed{1'700'006'400'000'000}},
+    schedule::fact{schedule::deleted{}},
+    schedule::fact{schedule::run_due{"1700006400000000", 1'700'006'400'000'000, true, 3, "eve",
+                                     "report", R"({"to":"x"})"}},
+    schedule::fact{schedule::runs_skipped{1'700'006'400'000'000, 3, "misfire"}},
+    schedule::fact{schedule::advanced{1'700'010'000'000'000}},
+    schedule::fact{schedule::run_claimed{"1700006400000000", 1'700'006'400'000'000, "w1",
+                                         1'700'006'460'000'000, 1'700'006'700'000'000}},
+    schedule::fact{
+      schedule::run_extended{"1700006400000000", 1'700'006'520'000'000, 1'700'006'700'000'000}},
+    schedule::fact{schedule::run_ended{"1700006400000000", 1'700'006'400'000'000,
+                                       schedule::run_status::failed, true, R"({"why":"x"})"}},
+    schedule::fact{schedule::run_released{"1700006400000000", 1'700'006'400'000'000}},
+    schedule::fact{schedule::runs_forgotten{19'600, 19'645}},
+    effect::fact{effect::begun{"ab12", "mail", "c.1", "w1", 1'700'006'460'000'000}},
+    effect::fact{effect::extended{1'700'006'520'000'000}},
+    effect::fact{effect::ended{effect::status::completed, R"({"id":7})", "eve"}},
+    effect::fact{effect::doubted{}},
   };
 }
 
@@ -150,10 +202,12 @@ TEST_CASE("the samples say what they said when they were stored", "[codec]") {
 
 TEST_CASE("the fact types are those of the variants, each once", "[codec]") {
   auto types = codec::fact_types();
-  CHECK(types.size()
-        == std::variant_size_v<
-             session::
-               fact> + std::variant_size_v<scope::fact> + std::variant_size_v<memory_space::fact>);
+  std::size_t count = 0;
+  for_each_aggregate(aggregates{}, [&]<class A>() {
+    count += std::variant_size_v<typename A::fact>;
+    CHECK(A::stored_as().types.size() == std::variant_size_v<typename A::fact>);
+  });
+  CHECK(types.size() == count);
   CHECK(std::set<std::string_view>(types.begin(), types.end()).size() == types.size());
   auto facts = rich_facts();
   for (std::size_t i = 0; i < types.size(); ++i)
