@@ -45,7 +45,7 @@ public:
     aggregate::evolve(s_, f, at);
     out_.facts.push_back(std::move(f));
   }
-  const state& now() const { return s_; }
+  const state& present() const { return s_; }
 
   /// One more run, as the overlap policy has it.
   void add_run(std::string id, time_us_t due_at, std::uint64_t missed, std::string by) {
@@ -218,9 +218,9 @@ due_times times_until(const state& s, const context& ctx, std::size_t keep) {
 }
 
 void fall(story& told, const context& ctx) {
-  const auto d = told.now().definition;
+  const auto d = told.present().definition;
   const auto keep = std::max<std::uint64_t>(d.catch_up, 64);
-  auto times = times_until(told.now(), ctx, keep);
+  auto times = times_until(told.present(), ctx, keep);
   const auto split = std::find_if(times.newest.begin(), times.newest.end(),
                                   [&](time_us_t t) { return ctx.now - t <= misfire_after_us; });
   const auto late = static_cast<std::uint64_t>(split - times.newest.begin());
@@ -237,7 +237,7 @@ void fall(story& told, const context& ctx) {
     missed -= made_up;
   }
   if (missed > 0)
-    told.tell(runs_skipped{begin == times.newest.begin() ? told.now().next_at : *(begin - 1),
+    told.tell(runs_skipped{begin == times.newest.begin() ? told.present().next_at : *(begin - 1),
                            missed, "misfire"});
   for (auto t = begin; t != times.newest.end(); ++t)
     told.add_run(id_of(*t), *t, std::exchange(carried, 0), {});
