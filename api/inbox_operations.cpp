@@ -50,6 +50,12 @@ constexpr auto approval_answer = std::to_array<field>({
    "id, status, tool, args, args_hash, question, times, who decided and claimed."},
   {"attached", field_type::boolean, false, "A pending request for the same call was there."},
 });
+constexpr auto approval_written =
+  join(written_fields,
+       std::to_array<field>({
+         {"approval", field_type::object, true, "The request as it is now, as in `approval.get`."},
+         {"attached", field_type::boolean, false, "A pending request for the same call was there."},
+       }));
 constexpr auto resolve_fields = join(
   approval_id,
   std::to_array<field>({
@@ -138,6 +144,11 @@ constexpr auto clarification_answer = std::to_array<field>({
   {"clarification", field_type::object, true, "id, status, question, answer, times, who."},
   {"attached", field_type::boolean, false, "The same question was pending."},
 });
+constexpr auto clarification_written =
+  join(written_fields, std::to_array<field>({
+                         {"clarification", field_type::object, true, "The question as it is now."},
+                         {"attached", field_type::boolean, false, "The same question was pending."},
+                       }));
 constexpr auto answer_fields =
   join(clarification_id, std::to_array<field>({
                            {"answer", field_type::string, true, "At most 64 KiB."},
@@ -245,15 +256,18 @@ const State& state_of(const stream_view& v) {
 /// Answers with one round as it is now.
 template <class State>
 void answer_round(const call_ptr& call, const stream_view& v, const std::string& id,
-                  std::string_view member, std::optional<bool> attached = std::nullopt) {
+                  std::string_view member, const std::optional<committed>& done = {},
+                  std::optional<bool> attached = std::nullopt) {
   const auto& s = state_of<State>(v);
   const auto* r = s.find(id);
   if (r == nullptr) {
     call->fail({errc::not_found, "there is no such " + std::string(member), std::string(member)});
     return;
   }
-  json::object_writer out;
-  out.num("version", v.version).raw(member, json_of(*r, call->now()));
+  auto out = done ? written(*done) : json::object_writer();
+  if (!done)
+    out.num("version", v.version);
+  out.raw(member, json_of(*r, call->now()));
   if (attached)
     out.boolean("attached", *attached);
   call->answer(std::move(out).done());
@@ -261,9 +275,9 @@ void answer_round(const call_ptr& call, const stream_view& v, const std::string&
 
 template <class State>
 void show(const call_ptr& call, const stream_id& stream, const std::string& id,
-          std::string_view member) {
+          std::string_view member, const std::optional<committed>& done = {}) {
   call->view(stream, 0, call->on<stream_view>([=](const stream_view& v) {
-    answer_round<State>(call, v, id, member);
+    answer_round<State>(call, v, id, member, done);
   }));
 }
 
@@ -271,6 +285,10 @@ void show(const call_ptr& call, const stream_id& stream, const std::string& id,
 template <class State>
 void wait_for_end(const call_ptr& call, const stream_id& stream, const std::string& id,
                   std::string_view member, time_us_t until) {
+  if (until <= call->now()) {
+    show<State>(call, stream, id, member);
+    return;
+  }
   auto seen = std::make_shared<bool>(false);
   call->wait(actors::topic_of(stream), until, [=](bool woken) {
     if (*seen)
@@ -340,7 +358,7 @@ void answer_begun(const call_ptr& call, const stream_id& stream, const committed
   call->view(stream, 0, call->on<stream_view>([=](const stream_view& v) {
     const auto& rounds = state_of<State>(v).rounds;
     const auto which = id.empty() && !rounds.empty() ? rounds.back().id : id;
-    answer_round<State>(call, v, which, member, id.empty());
+    answer_round<State>(call, v, which, member, done, id.empty());
   }));
 }
 
@@ -441,8 +459,8 @@ void resolve_approval(call_ptr call) {
   const auto id = wish.id;
   const auto go = [=](approval::resolve w) {
     call->submit(*stream, any_command(approval::command(std::move(w))), {},
-                 call->on<committed>([=](const committed&) {
-                   show<approval::state>(call, *stream, id, "approval");
+                 call->on<committed>([=](const committed& done) {
+                   show<approval::state>(call, *stream, id, "approval", done);
                  }));
   };
   if (!wish.grant || !wish.grant->tool.empty()) {
@@ -467,8 +485,9 @@ void cancel_approval(call_ptr call) {
     return;
   const auto id = wish.id;
   call->submit(*stream, any_command(approval::command(std::move(wish))), {},
-               call->on<committed>(
-                 [=](const committed&) { show<approval::state>(call, *stream, id, "approval"); }));
+               call->on<committed>([=](const committed& done) {
+                 show<approval::state>(call, *stream, id, "approval", done);
+               }));
 }
 
 void claim_approval(call_ptr call) {
@@ -487,8 +506,9 @@ void claim_approval(call_ptr call) {
     return;
   const auto id = wish.id;
   call->submit(*stream, any_command(approval::command(std::move(wish))), {},
-               call->on<committed>(
-                 [=](const committed&) { show<approval::state>(call, *stream, id, "approval"); }));
+               call->on<committed>([=](const committed& done) {
+                 show<approval::state>(call, *stream, id, "approval", done);
+               }));
 }
 
 void get_approval(call_ptr call) {
@@ -683,8 +703,8 @@ void end_question(const call_ptr& call, request_reader& in, Command wish) {
     return;
   const auto id = wish.id;
   call->submit(*stream, any_command(clarification::command(std::move(wish))), {},
-               call->on<committed>([=](const committed&) {
-                 show<clarification::state>(call, *stream, id, "clarification");
+               call->on<committed>([=](const committed& done) {
+                 show<clarification::state>(call, *stream, id, "clarification", done);
                }));
 }
 
@@ -725,13 +745,13 @@ void wait_question(call_ptr call) {
 
 constexpr operation operations[] = {
   {"approval.request", "Asks whether a tool may be called; rules and grants answer at once.",
-   right::write, "POST", "/v1/approvals", true, request_fields, approval_answer, request_approval},
+   right::write, "POST", "/v1/approvals", true, request_fields, approval_written, request_approval},
   {"approval.resolve", "Decides a pending request, once.", right::write, "POST",
-   "/v1/approvals/{approval}/resolve", false, resolve_fields, approval_answer, resolve_approval},
+   "/v1/approvals/{approval}/resolve", false, resolve_fields, approval_written, resolve_approval},
   {"approval.cancel", "Withdraws a pending request.", right::write, "POST",
-   "/v1/approvals/{approval}/cancel", true, cancel_fields, approval_answer, cancel_approval},
+   "/v1/approvals/{approval}/cancel", true, cancel_fields, approval_written, cancel_approval},
   {"approval.claim", "Takes the one right to execute what was approved.", right::write, "POST",
-   "/v1/approvals/{approval}/claim", true, claim_fields, approval_answer, claim_approval},
+   "/v1/approvals/{approval}/claim", true, claim_fields, approval_written, claim_approval},
   {"approval.get", "Answers a request and what became of it.", right::read, "GET",
    "/v1/approvals/{approval}", true, approval_id, approval_answer, get_approval},
   {"approval.wait", "Answers when the request was decided or has expired, or when time is up.",
@@ -757,12 +777,12 @@ constexpr operation operations[] = {
   {"grant.list", "Lists live grants, newest first.", right::read, "GET", "/v1/grants", false,
    grant_list_fields, grant_list, list_grants},
   {"clarification.ask", "Asks a person.", right::write, "POST", "/v1/clarifications", true,
-   ask_fields, clarification_answer, ask},
+   ask_fields, clarification_written, ask},
   {"clarification.answer", "Answers a question, once.", right::write, "POST",
-   "/v1/clarifications/{clarification}/answer", false, answer_fields, clarification_answer,
+   "/v1/clarifications/{clarification}/answer", false, answer_fields, clarification_written,
    answer_question},
   {"clarification.cancel", "Withdraws a question.", right::write, "POST",
-   "/v1/clarifications/{clarification}/cancel", true, clarification_cancel, clarification_answer,
+   "/v1/clarifications/{clarification}/cancel", true, clarification_cancel, clarification_written,
    cancel_question},
   {"clarification.get", "Answers a question and what became of it.", right::read, "GET",
    "/v1/clarifications/{clarification}", true, clarification_id, clarification_answer,

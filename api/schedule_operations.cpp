@@ -92,10 +92,12 @@ constexpr auto claim_fields = std::to_array<field>({
   {"kind", field_type::string, false, "Only runs of this kind."},
   {"wait_ms", field_type::integer, false, "Wait so long for a due run, 0 to 60000; default 0."},
 });
-constexpr auto claim_answer = std::to_array<field>({
-  {"run", field_type::object, false,
-   "schedule, run, kind, action, due_at, missed, fence, lease_until; absent when nothing is due."},
-});
+constexpr auto claim_answer =
+  join(written_fields, std::to_array<field>({
+                         {"run", field_type::object, false,
+                          "schedule, run, kind, action, due_at, missed, fence, lease_until; absent "
+                          "when nothing is due."},
+                       }));
 constexpr auto held_fields =
   join(name_field, std::to_array<field>({
                      {"run", field_type::string, true, "Id of the run."},
@@ -130,6 +132,11 @@ constexpr auto effect_answer = std::to_array<field>({
    "key, status, fence, args_hash, tool, approval, holder, times, outcome."},
   {"begun", field_type::boolean, false, "It is the caller who must do it now."},
 });
+constexpr auto effect_written = join(
+  written_fields, std::to_array<field>({
+                    {"effect", field_type::object, true, "The effect as it is now."},
+                    {"begun", field_type::boolean, false, "It is the caller who must do it now."},
+                  }));
 constexpr auto fence_fields =
   join(key_field, std::to_array<field>({
                     {"fence", field_type::integer, true, "The token that `effect.begin` gave."},
@@ -372,12 +379,16 @@ struct claiming {
   std::string kind;
   time_us_t lease_us = 0;
   time_us_t until = 0;
-  bool ended = false;  ///< Answered, or looking again.
+  bool looking = false;  ///< Rows were asked for, or a claim is on its way.
+  bool again = false;    ///< Something happened meanwhile: look once more.
+  bool over = false;     ///< The time to wait is over.
 };
 
-void look_for_run(const call_ptr& call, const claiming& wish);
+void look_for_run(const call_ptr& call, const std::shared_ptr<claiming>& wish);
+void found_nothing(const call_ptr& call, const std::shared_ptr<claiming>& wish);
 
-void answer_nothing(const call_ptr& call) { call->answer("{}"); }
+/// Nothing was written: no version, no run.
+void answer_nothing(const call_ptr& call) { call->answer(written(committed{}).done()); }
 
 /// Claims the first row that somebody else has not claimed meanwhile.
 void claim_first(const call_ptr& call, const std::shared_ptr<claiming>& wish,
@@ -386,8 +397,10 @@ void claim_first(const call_ptr& call, const std::shared_ptr<claiming>& wish,
          && ((!wish->schedule.empty() && text_at(rows[at], runs::schedule) != wish->schedule)
              || (!wish->kind.empty() && text_at(rows[at], runs::kind) != wish->kind)))
     ++at;
-  if (at >= rows.size())
-    return;  // The wait goes on.
+  if (at >= rows.size()) {
+    found_nothing(call, wish);
+    return;
+  }
   const auto row = rows[at];
   const auto go_on = [=](result<committed> done) {
     if (!done
@@ -395,7 +408,6 @@ void claim_first(const call_ptr& call, const std::shared_ptr<claiming>& wish,
       claim_first(call, wish, rows, at + 1);
       return;
     }
-    wish->ended = true;
     if (!done) {
       call->fail(std::move(done.error()));
       return;
@@ -408,7 +420,7 @@ void claim_first(const call_ptr& call, const std::shared_ptr<claiming>& wish,
     add_time(w, "due_at", row, runs::due_at);
     w.num("missed", number_at(row, runs::missed)).num("fence", done->version);
     w.str("lease_until", format_time(done->time + wish->lease_us));
-    json::object_writer out;
+    auto out = written(*done);
     out.raw("run", std::move(w).done());
     call->answer(std::move(out).done());
   };
@@ -421,19 +433,26 @@ void claim_first(const call_ptr& call, const std::shared_ptr<claiming>& wish,
     go_on);
 }
 
-void look_for_run(const call_ptr& call, const claiming& before) {
-  auto wish = std::make_shared<claiming>(before);
-  call->wait(actors::topic_of(stream_kind::schedule, call->tenant()), wish->until, [=](bool woken) {
-    if (std::exchange(wish->ended, true))
-      return;
-    if (!woken) {
-      answer_nothing(call);
-      return;
-    }
-    auto again = *wish;
-    again.ended = false;
-    look_for_run(call, again);
-  });
+void found_nothing(const call_ptr& call, const std::shared_ptr<claiming>& wish) {
+  wish->looking = false;
+  if (wish->again)
+    look_for_run(call, wish);
+  else if (wish->over)
+    answer_nothing(call);
+}
+
+void look_for_run(const call_ptr& call, const std::shared_ptr<claiming>& wish) {
+  wish->looking = true;
+  wish->again = false;
+  if (wish->until <= call->now())
+    wish->over = true;
+  else
+    call->wait(actors::topic_of(stream_kind::schedule, call->tenant()), wish->until,
+               [=](bool woken) {
+                 (woken ? wish->again : wish->over) = true;
+                 if (!wish->looking)
+                   found_nothing(call, wish);
+               });
   projections::row_query query;
   query.table = &runs::spec;
   query.index = runs::by_waiting;
@@ -441,15 +460,15 @@ void look_for_run(const call_ptr& call, const claiming& before) {
   query.limit = 1'000;
   call->rows(std::move(query),
              call->on<std::vector<projections::row>>([=](std::vector<projections::row> rows) {
-               if (!wish->ended)
-                 claim_first(call, wish, std::move(rows), 0);
+               claim_first(call, wish, std::move(rows), 0);
              }));
 }
 
 void claim(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
-  claiming wish;
+  auto shared = std::make_shared<claiming>();
+  auto& wish = *shared;
   wish.worker = in.id("worker");
   wish.schedule = in.optional_id("schedule").value_or("");
   wish.kind = in.optional_id("kind").value_or("");
@@ -458,7 +477,7 @@ void claim(call_ptr call) {
   wish.until = call->now() + static_cast<time_us_t>(wait_ms) * 1'000;
   if (refused(call, in))
     return;
-  look_for_run(call, wish);
+  look_for_run(call, shared);
 }
 
 void heartbeat(call_ptr call) {
@@ -498,7 +517,8 @@ std::string json_of(const std::string& key, const effect::state& s, time_us_t no
   return std::move(w).done();
 }
 
-void show_effect(const call_ptr& call, const std::string& key, std::optional<bool> begun = {}) {
+void show_effect(const call_ptr& call, const std::string& key,
+                 const std::optional<committed>& done = {}, std::optional<bool> begun = {}) {
   call->view(effect::stream_of(call->tenant(), key), 0,
              call->on<stream_view>([=](const stream_view& v) {
                const auto& s = state_of<effect::state>(v);
@@ -506,8 +526,10 @@ void show_effect(const call_ptr& call, const std::string& key, std::optional<boo
                  call->fail({errc::not_found, "there is no such effect", "key"});
                  return;
                }
-               json::object_writer out;
-               out.num("version", v.version).raw("effect", json_of(key, s, call->now()));
+               auto out = done ? written(*done) : json::object_writer();
+               if (!done)
+                 out.num("version", v.version);
+               out.raw("effect", json_of(key, s, call->now()));
                if (begun)
                  out.boolean("begun", *begun);
                call->answer(std::move(out).done());
@@ -535,14 +557,16 @@ void begin_effect(call_ptr call) {
   wish.holder = in.id("holder");
   wish.lease_us = read_lease(in);
   if (!refused(call, in))
-    submit_effect(call, key, std::move(wish),
-                  [=](const committed& done) { show_effect(call, key, !done.facts.empty()); });
+    submit_effect(call, key, std::move(wish), [=](const committed& done) {
+      show_effect(call, key, done, !done.facts.empty());
+    });
 }
 
 template <class Command>
 void end_effect(const call_ptr& call, request_reader& in, const std::string& key, Command wish) {
   if (!refused(call, in))
-    submit_effect(call, key, std::move(wish), [=](const committed&) { show_effect(call, key); });
+    submit_effect(call, key, std::move(wish),
+                  [=](const committed& done) { show_effect(call, key, done); });
 }
 
 void extend_effect(call_ptr call) {
@@ -641,15 +665,15 @@ constexpr operation operations[] = {
   {"run.fail", "Says that an attempt has failed.", right::write, "POST", "/v1/runs/fail", false,
    fail_fields, written_fields, end_run<false>},
   {"effect.begin", "Begins an effect once; answers the recorded result when it was done.",
-   right::write, "POST", "/v1/effects/begin", false, begin_fields, effect_answer, begin_effect},
+   right::write, "POST", "/v1/effects/begin", false, begin_fields, effect_written, begin_effect},
   {"effect.heartbeat", "Extends the lease of an effect.", right::write, "POST",
-   "/v1/effects/heartbeat", false, effect_heartbeat, effect_answer, extend_effect},
+   "/v1/effects/heartbeat", false, effect_heartbeat, effect_written, extend_effect},
   {"effect.complete", "Records an effect's result.", right::write, "POST", "/v1/effects/complete",
-   false, effect_complete, effect_answer, complete_effect},
+   false, effect_complete, effect_written, complete_effect},
   {"effect.fail", "Records that an effect did not happen; it may be begun again.", right::write,
-   "POST", "/v1/effects/fail", false, effect_fail, effect_answer, fail_effect},
+   "POST", "/v1/effects/fail", false, effect_fail, effect_written, fail_effect},
   {"effect.reconcile", "Says what became of an effect in doubt.", right::write, "POST",
-   "/v1/effects/reconcile", false, reconcile_fields, effect_answer, reconcile_effect},
+   "/v1/effects/reconcile", false, reconcile_fields, effect_written, reconcile_effect},
   {"effect.get", "Answers an effect.", right::read, "GET", "/v1/effects/get", false, key_field,
    effect_answer, get_effect},
   {"effect.list", "Lists effects, newest first.", right::read, "GET", "/v1/effects", false,
