@@ -332,6 +332,7 @@ public:
                 gateway_.around_->requests.fetch_add(1);
                 if (answered_)
                   return;
+                now_ = gateway_.around_->clock();
                 if (!woken)
                   fail(woken.error());
                 else if (gateway_.around_->ending)

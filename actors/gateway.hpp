@@ -32,7 +32,7 @@ public:
   virtual std::optional<std::string_view> raw(std::string_view name) const = 0;
   /// The request's own text, which all raw slices point into.
   virtual const text& request() const = 0;
-  virtual time_us_t now() const = 0;
+  virtual time_us_t now() const = 0;  ///< When the request came, or its last wait ended.
   virtual entropy random() = 0;
 
   /// Values of members whose types were checked: absent -> nothing.

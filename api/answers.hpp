@@ -23,6 +23,11 @@ json::object_writer written(const actors::committed& done);
 /// (any more), `expired` for one whose time is over.
 result<std::shared_ptr<const session::state>> readable(const actors::stream_view& view,
                                                        time_us_t now);
+/// The state of a viewed stream, whose kind has states of this type.
+template <class State>
+const State& state_of(const actors::stream_view& v) {
+  return *std::get<std::shared_ptr<const State>>(v.state);
+}
 /// The state of a scope; a scope that nothing was ever recorded in is empty.
 const scope::state& scope_of(const actors::stream_view& view);
 

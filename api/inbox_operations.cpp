@@ -28,7 +28,8 @@ constexpr auto origin_fields = std::to_array<field>({
   {"run", field_type::string, false, "The run it belongs to; without one nothing is attached."},
   {"app", field_type::string, false, "Application of its session."},
   {"user", field_type::string, false, "User of its session."},
-  {"session", field_type::string, false, "Session it belongs to."},
+  {"session", field_type::string, false,
+   "Session it belongs to, with `app` and `user`; deleting that cancels it."},
   {"sender_context", field_type::any, false, "Opaque JSON that comes back."},
   {"expires_s", field_type::integer, false, "Expires after so many seconds; absent: never."},
 });
@@ -64,7 +65,7 @@ constexpr auto resolve_fields = join(
     {"role", field_type::string, false, "`user` (default), `admin` or `agent`."},
     {"feedback", field_type::string, false, "With an approval: plan again instead of executing."},
     {"grant", field_type::object, false,
-     "Allow the like from now on: {for_s, tool?, contains?, principal?, session?}."},
+     "Allow the like from now on: {for_s, tool?, contains?, principal?, app?, user?, session?}."},
   }));
 constexpr auto claim_fields =
   join(approval_id,
@@ -134,11 +135,12 @@ constexpr auto clarification_id = std::to_array<field>({
   {"clarification", field_type::string, true, "Id of the question."},
 });
 constexpr auto ask_fields =
-  join(origin_fields, std::to_array<field>({
-                        {"question", field_type::string, true, "At most 64 KiB."},
-                        {"context", field_type::any, false, "Opaque JSON for who answers."},
-                        {"asked_by", field_type::string, false, "Whose question it is."},
-                      }));
+  join(origin_fields,
+       std::to_array<field>({
+         {"question", field_type::string, true, "At most 64 KiB."},
+         {"context", field_type::any, false, "Opaque JSON for who answers."},
+         {"asked_by", field_type::string, false, "Who may answer besides admins; absent: anybody."},
+       }));
 constexpr auto clarification_answer = std::to_array<field>({
   {"version", field_type::integer, true, "The version of the question's stream."},
   {"clarification", field_type::object, true, "id, status, question, answer, times, who."},
@@ -153,6 +155,7 @@ constexpr auto answer_fields =
   join(clarification_id, std::to_array<field>({
                            {"answer", field_type::string, true, "At most 64 KiB."},
                            {"by", field_type::string, true, "Who answers."},
+                           {"role", field_type::string, false, "`user` (default) or `admin`."},
                          }));
 constexpr auto clarification_cancel =
   join(clarification_id, std::to_array<field>({
@@ -198,6 +201,7 @@ std::string json_of(const approval::round& r, time_us_t now) {
   add(w, "feedback", r.feedback);
   add(w, "claimed_at", r.claimed_at);
   add(w, "claimed_by", r.claimed_by);
+  add(w, "effect", r.effect);
   return std::move(w).done();
 }
 
@@ -245,12 +249,8 @@ std::string row_json(const projections::row& r) {
   add_text(w, approval ? "feedback" : "answer", r, inbox::answer);
   add_time(w, "claimed_at", r, inbox::claimed_at);
   add_text(w, "claimed_by", r, inbox::claimed_by);
+  add_text(w, "effect", r, inbox::effect);
   return std::move(w).done();
-}
-
-template <class State>
-const State& state_of(const stream_view& v) {
-  return *std::get<std::shared_ptr<const State>>(v.state);
 }
 
 /// Answers with one round as it is now.
@@ -314,9 +314,15 @@ std::optional<time_us_t> read_expiry(request_reader& in, time_us_t now) {
   return s ? std::optional(now + static_cast<time_us_t>(*s) * us_per_s) : std::nullopt;
 }
 
-std::string read_json(request_reader& in, std::string_view name) {
-  const auto raw = in.raw(name);
-  return raw ? json::minify(*raw) : std::string();
+/// A session is known by three names.
+void refuse_half_a_session(request_reader& in, const std::string& app, const std::string& user,
+                           const std::string& session) {
+  if (session.empty())
+    return;
+  if (app.empty())
+    in.refuse("app", "is required with `session`");
+  if (user.empty())
+    in.refuse("user", "is required with `session`");
 }
 
 template <class Question>
@@ -325,7 +331,8 @@ void read_origin(request_reader& in, Question& q) {
   q.app = in.optional_id("app").value_or("");
   q.user = in.optional_id("user").value_or("");
   q.session = in.optional_id("session").value_or("");
-  q.sender_context = read_json(in, "sender_context");
+  refuse_half_a_session(in, q.app, q.user, q.session);
+  q.sender_context = in.any("sender_context");
 }
 
 /// A key that is new; the same for every retry of a command.
@@ -407,6 +414,7 @@ std::optional<permission::grant> read_grant(request_reader& in, time_us_t now,
   g.app = in.optional_id("app").value_or("");
   g.user = in.optional_id("user").value_or("");
   g.session = in.optional_id("session").value_or("");
+  refuse_half_a_session(in, g.app, g.user, g.session);
   g.contains = in.string("contains").value_or("");
   if (!in.has("for_s"))
     in.refuse("for_s", "is required");
@@ -683,7 +691,7 @@ void ask(call_ptr call) {
   clarification::ask wish;
   read_origin(in, wish.what);
   wish.what.text = in.string("question").value_or("");
-  wish.what.context = read_json(in, "context");
+  wish.what.context = in.any("context");
   wish.what.asked_by = in.optional_id("asked_by").value_or("");
   wish.expires_at = read_expiry(in, call->now()).value_or(0);
   if (refused(call, in))
@@ -713,7 +721,10 @@ void answer_question(call_ptr call) {
   request_reader in(given);
   auto id = in.id("clarification");
   auto text = in.string("answer").value_or("");
-  end_question(call, in, clarification::answer{std::move(id), std::move(text), in.id("by")});
+  auto by = in.id("by");
+  end_question(call, in,
+               clarification::answer{std::move(id), std::move(text), std::move(by),
+                                     in.choice("role", {"user", "admin"}).value_or("user")});
 }
 
 void cancel_question(call_ptr call) {
@@ -741,6 +752,64 @@ void wait_question(call_ptr call) {
   const auto stream = read_stream(in, call->tenant(), id, clarification::stream_of);
   if (!refused(call, in))
     wait_for_end<clarification::state>(call, *stream, id, "clarification", until);
+}
+
+/// What became of cancelling many things; the last one to end goes on.
+struct cancelling {
+  std::size_t open = 0;
+  std::optional<error> failed;
+  std::function<void()> then;
+};
+
+void one_cancelled(const call_ptr& call, const std::shared_ptr<cancelling>& all,
+                   const result<committed>& done) {
+  // Somebody was quicker: it waits no longer, which is all that is wanted.
+  static constexpr errc ended[] = {errc::already_resolved, errc::already_answered, errc::expired,
+                                   errc::not_found};
+  if (!done && std::find(std::begin(ended), std::end(ended), done.error().code) == std::end(ended))
+    all->failed = done.error();
+  if (--all->open > 0)
+    return;
+  if (all->failed)
+    call->fail(*all->failed);
+  else
+    all->then();
+}
+
+void cancel_rows(const call_ptr& call, const std::vector<projections::row>& rows,
+                 std::function<void()> then) {
+  constexpr auto by = "session.delete";
+  auto all = std::make_shared<cancelling>(cancelling{rows.size(), {}, std::move(then)});
+  for (const auto& r : rows) {
+    const auto id = text_at(r, inbox::id);
+    const bool request = text_at(r, inbox::kind) == "approval";
+    const auto stream = request ? approval::stream_of(call->tenant(), id)
+                                : clarification::stream_of(call->tenant(), id);
+    auto wish = request ? any_command(approval::command(approval::cancel{id, by}))
+                        : any_command(clarification::command(clarification::cancel{id, by}));
+    if (stream)
+      call->submit_as(*stream, {}, std::move(wish), {},
+                      [=](const result<committed>& done) { one_cancelled(call, all, done); });
+    else
+      one_cancelled(call, all, fail(stream.error()));
+  }
+}
+
+void cancel_from(const call_ptr& call, projections::row_query query, std::function<void()> then) {
+  const auto limit = query.limit;
+  auto next = std::make_shared<projections::row_query>(query);
+  call->rows(
+    std::move(query),
+    call->on<std::vector<projections::row>>([=](const std::vector<projections::row>& rows) {
+      if (rows.empty()) {
+        then();
+        return;
+      }
+      const auto& last = rows.back();
+      next->after = {last[inbox::stream], last[inbox::id]};
+      cancel_rows(
+        call, rows, rows.size() < limit ? then : [=] { cancel_from(call, *next, then); });
+    }));
 }
 
 constexpr operation operations[] = {
@@ -797,5 +866,14 @@ constexpr operation operations[] = {
 }  // namespace
 
 std::span<const operation> inbox_operations() { return operations; }
+
+void cancel_waiting(const call_ptr& call, const session_key& key, std::function<void()> then) {
+  projections::row_query query;
+  query.table = &inbox::spec;
+  query.index = inbox::by_session;
+  query.equals = {key.tenant, key.app, key.user, key.session, std::int64_t{1}};
+  query.limit = 500;
+  cancel_from(call, std::move(query), std::move(then));
+}
 
 }  // namespace recalld::api

@@ -317,6 +317,11 @@ std::vector<std::string> request_reader::strings(std::string_view name, std::siz
   return out;
 }
 
+std::string request_reader::any(std::string_view name) {
+  const auto raw = of_.raw(name);
+  return raw ? json::minify(*raw) : std::string();
+}
+
 std::optional<std::string> request_reader::object(std::string_view name) {
   const auto raw = of_.raw(name);
   if (!raw)

@@ -49,6 +49,8 @@ public:
   std::optional<time_us_t> time(std::string_view name);
   /// An array of strings, none of them empty, at most `most`.
   std::vector<std::string> strings(std::string_view name, std::size_t most);
+  /// Whatever JSON it is, minified; empty when it was not given.
+  std::string any(std::string_view name);
   /// A JSON object, minified.
   std::optional<std::string> object(std::string_view name);
 

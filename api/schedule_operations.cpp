@@ -55,10 +55,6 @@ constexpr auto trigger_answer =
                          {"run", field_type::string, false,
                           "Id of the run; absent when the overlap policy let it fall through."},
                        }));
-constexpr auto schedule_page = join(std::to_array<field>({
-  {"limit", field_type::integer, false, "Rows on a page, 1 to 1000; default 100."},
-  {"cursor", field_type::string, false, "Go on where the last answer's `next_cursor` says."},
-}));
 constexpr auto schedule_list = std::to_array<field>({
   {"schedules", field_type::array, true, "By name."},
   {"next_cursor", field_type::string, false, "To the next page, when there is one."},
@@ -117,15 +113,16 @@ constexpr auto fail_fields = join(held_fields, std::to_array<field>({
 constexpr auto key_field = std::to_array<field>({
   {"key", field_type::string, true, "What makes the effect the same one, e.g. run and call id."},
 });
-constexpr auto begin_fields = join(
-  key_field, std::to_array<field>({
-               {"args", field_type::any, false, "The arguments; or their hash."},
-               {"args_hash", field_type::string, false, "SHA-256 of the canonical arguments."},
-               {"tool", field_type::string, false, "Name of the tool."},
-               {"approval", field_type::string, false, "The request whose claim this executes."},
-               {"holder", field_type::string, true, "Who does it."},
-               {"lease_s", field_type::integer, false, "1 to 86400; default 60."},
-             }));
+constexpr auto begin_fields =
+  join(key_field,
+       std::to_array<field>({
+         {"args", field_type::any, false, "The arguments; or their hash."},
+         {"args_hash", field_type::string, false, "SHA-256 of the canonical arguments."},
+         {"tool", field_type::string, false, "Name of the tool."},
+         {"approval", field_type::string, false, "Executes this request, which must be claimed."},
+         {"holder", field_type::string, true, "Who does it."},
+         {"lease_s", field_type::integer, false, "1 to 86400; default 60."},
+       }));
 constexpr auto effect_answer = std::to_array<field>({
   {"version", field_type::integer, true, "The version of the effect's stream."},
   {"effect", field_type::object, true,
@@ -170,16 +167,6 @@ constexpr auto effect_list = std::to_array<field>({
   {"next_cursor", field_type::string, false, "To the next page, when there is one."},
 });
 
-template <class State>
-const State& state_of(const stream_view& v) {
-  return *std::get<std::shared_ptr<const State>>(v.state);
-}
-
-std::string read_json(request_reader& in, std::string_view name) {
-  const auto raw = in.raw(name);
-  return raw ? json::minify(*raw) : std::string();
-}
-
 time_us_t read_lease(request_reader& in) {
   return static_cast<time_us_t>(in.count("lease_s", 1, lease_s_max).value_or(60)) * us_per_s;
 }
@@ -207,7 +194,7 @@ void define(call_ptr call) {
   d.expression = in.string("expression").value_or("");
   d.zone = in.string("zone").value_or("UTC");
   d.kind = in.id("kind");
-  d.action = read_json(in, "action");
+  d.action = in.any("action");
   d.source = in.choice("source", {"tool", "config"}).value_or("tool");
   wish.enabled = in.flag("enabled").value_or(true);
   d.misfire =
@@ -495,7 +482,7 @@ void end_run(call_ptr call) {
   request_reader in(given);
   const auto name = in.id("schedule");
   schedule::end_run wish{in.id("run"), read_fence(in), Succeeded,
-                         read_json(in, Succeeded ? "result" : "error")};
+                         in.any(Succeeded ? "result" : "error")};
   if (!refused(call, in))
     submit(call, name, std::move(wish), [=](const committed& d) { answer_written(call, d); });
 }
@@ -542,6 +529,21 @@ void submit_effect(const call_ptr& call, const std::string& key, effect::command
                call->on<committed>(std::move(then)));
 }
 
+/// The effect is what its approval was claimed for.
+result<void> check_claim(const approval::state& s, const std::string& key,
+                         const effect::begin& wish) {
+  const auto* r = s.find(wish.approval);
+  if (r == nullptr)
+    return fail({errc::not_found, "there is no such approval request", "approval"});
+  if (r->claimed_at == 0)
+    return fail({errc::rejected, "it was not claimed", "approval"});
+  if (r->what.args_hash != wish.args_hash)
+    return fail({errc::rejected, "the arguments are not those that were approved", "args_hash"});
+  if (!r->effect.empty() && r->effect != key)
+    return fail({errc::rejected, "it was claimed for another effect: " + r->effect, "key"});
+  return {};
+}
+
 void begin_effect(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
@@ -556,10 +558,27 @@ void begin_effect(call_ptr call) {
   wish.approval = in.optional_id("approval").value_or("");
   wish.holder = in.id("holder");
   wish.lease_us = read_lease(in);
-  if (!refused(call, in))
-    submit_effect(call, key, std::move(wish), [=](const committed& done) {
+  const auto stream = approval::stream_of(call->tenant(), wish.approval);
+  if (!wish.approval.empty() && !stream)
+    in.refuse(stream.error());
+  if (refused(call, in))
+    return;
+  const auto go = [=] {
+    submit_effect(call, key, wish, [=](const committed& done) {
       show_effect(call, key, done, !done.facts.empty());
     });
+  };
+  if (wish.approval.empty()) {
+    go();
+    return;
+  }
+  // A claim is final, so that what is seen here still holds when the effect is begun.
+  call->view(*stream, 0, call->on<stream_view>([=](const stream_view& v) {
+    if (auto good = check_claim(state_of<approval::state>(v), key, wish); good)
+      go();
+    else
+      call->fail(std::move(good.error()));
+  }));
 }
 
 template <class Command>
@@ -579,13 +598,13 @@ void complete_effect(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
   const auto key = in.id("key");
-  end_effect(call, in, key, effect::complete{read_fence(in), read_json(in, "result")});
+  end_effect(call, in, key, effect::complete{read_fence(in), in.any("result")});
 }
 void fail_effect(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
   const auto key = in.id("key");
-  end_effect(call, in, key, effect::give_up{read_fence(in), read_json(in, "error")});
+  end_effect(call, in, key, effect::give_up{read_fence(in), in.any("error")});
 }
 void reconcile_effect(call_ptr call) {
   const call_members given(*call);
@@ -594,7 +613,7 @@ void reconcile_effect(call_ptr call) {
   effect::reconcile wish;
   wish.found = effect::status_of(in.choice("outcome", {"completed", "failed"}).value_or("failed"))
                  .value_or(effect::status::failed);
-  wish.outcome = read_json(in, "result");
+  wish.outcome = in.any("result");
   wish.by = in.id("by");
   end_effect(call, in, key, std::move(wish));
 }
@@ -651,7 +670,7 @@ constexpr operation operations[] = {
   {"schedule.delete", "Deletes a schedule; its history stays.", right::write, "DELETE", one, true,
    name_field, written_fields, simply<schedule::remove>},
   {"schedule.list", "Lists schedules by name.", right::read, "GET", "/v1/schedules", true,
-   schedule_page, schedule_list, list_schedules},
+   page_fields, schedule_list, list_schedules},
   {"schedule.next", "Answers the next due times of a schedule or an expression.", right::read,
    "GET", "/v1/schedule-preview", true, next_fields, next_answer, next},
   {"schedule.runs", "Lists runs, newest first.", right::read, "GET", "/v1/runs", true, runs_fields,

@@ -226,7 +226,12 @@ void remove(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
   const auto key = read_session_key(in, call->tenant());
-  submit_plain(call, in, key, session::remove{});
+  if (refused(call, in))
+    return;
+  // Whoever gets no answer deletes again, which cancels what the first time left.
+  submit_to_session(call, key, session::remove{}, [=](const committed& done) {
+    cancel_waiting(call, key, [=] { call->answer(written(done).done()); });
+  });
 }
 
 // -- fork --

@@ -176,6 +176,7 @@ struct folding {
     if (auto* r = find(f.id)) {
       r->claimed_at = at.time;
       r->claimed_by = f.by;
+      r->effect = f.effect;
     }
   }
 };

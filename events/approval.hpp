@@ -41,6 +41,7 @@ struct round {
   std::string feedback;
   time_us_t claimed_at = 0;  ///< 0 = not claimed.
   std::string claimed_by;
+  std::string effect;  ///< The key that the claim named; empty = any.
   friend bool operator==(const round&, const round&) = default;
 
   /// The status as of `now`: a deadline counts even if no timer has run yet.

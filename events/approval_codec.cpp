@@ -12,7 +12,7 @@
 ///             [,"created_by":STRING][,"sender_context":VALUE][,"policy":WORD]
 ///   STATE     {"rounds":[{"id":STRING,QUESTION,"status":WORD,"created_at":T[,"expires_at":T]
 ///             [,"resolved_at":T][,"resolved_by":STRING][,"feedback":STRING][,"claimed_at":T]
-///             [,"claimed_by":STRING]},…]}
+///             [,"claimed_by":STRING][,"effect":STRING]},…]}
 
 namespace recalld::approval {
 
@@ -87,6 +87,7 @@ std::string write_state(const state& s) {
     w.word("feedback", one.feedback);
     w.time("claimed_at", one.claimed_at);
     w.word("claimed_by", one.claimed_by);
+    w.word("effect", one.effect);
     rounds.push_back(std::move(w).done());
   }
   payload_writer w;
@@ -109,6 +110,7 @@ state read_state(payload_reader& r) {
     one.feedback = in.word("feedback");
     one.claimed_at = in.time("claimed_at");
     one.claimed_by = in.word("claimed_by");
+    one.effect = in.word("effect");
     s.rounds.push_back(std::move(one));
   });
   return s;

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "events/canonical.hpp"
 #include "events/aggregates.hpp"
+#include "events/canonical.hpp"
 #include "events/envelope.hpp"
 #include "events/json.hpp"
 
@@ -70,6 +70,8 @@ outcome decide_on(const state& s, const answer& c, const context& ctx, const str
   const auto r = open_round(s, c.id, ctx.now);
   if (!r)
     return fail(r.error());
+  if (!(*r)->what.asked_by.empty() && c.by != (*r)->what.asked_by && c.role != "admin")
+    return fail({errc::forbidden, "this is somebody else's question", "by"});
   return one(ended{c.id, status::answered, c.text, c.by});
 }
 

@@ -17,7 +17,7 @@ struct question {
   std::string run, app, user, session;  ///< Where it came from; each may be empty.
   std::string text;
   std::string context;         ///< Raw JSON; empty = none.
-  std::string asked_by;        ///< Whose question; never attached to another's.
+  std::string asked_by;        ///< Whose question; only they and admins answer. Empty: anybody.
   std::string sender_context;  ///< Raw JSON; empty = none.
   friend bool operator==(const question&, const question&) = default;
 };
@@ -52,6 +52,7 @@ struct answer {
   std::string id;
   std::string text;
   std::string by;
+  std::string role;  ///< `user` or `admin`.
 };
 struct cancel {
   std::string id;

@@ -36,11 +36,12 @@ const table spec{
               {"ended_by", words, true},
               {"answer", words, true},
               {"claimed_at", whole, true},
-              {"claimed_by", words, true}},
+              {"claimed_by", words, true},
+              {"effect", words, true}},
   .key_columns = 2,
-  .indexes = {{"by_id", {tenant, id}},
-              {"by_time", {tenant, kind, created_at}},
-              {"by_open", {tenant, kind, open, created_at}, open}},
+  .indexes = {{"by_time", {tenant, kind, created_at}},
+              {"by_open", {tenant, kind, open, created_at}, open},
+              {"by_session", {tenant, app, user, session, open}, open}},
 };
 }  // namespace inbox
 
@@ -123,7 +124,7 @@ const table spec{
               {"ended_by", words, true},
               {"outcome", words, true}},
   .key_columns = 1,
-  .indexes = {{"by_status", {tenant, status, begun_at}}, {"by_key", {tenant, key}}},
+  .indexes = {{"by_status", {tenant, status, begun_at}}},
 };
 }  // namespace effects
 
@@ -192,6 +193,7 @@ struct approval_rows : rows_of {
                        value{},
                        value{},
                        value{},
+                       value{},
                        value{}}});
     arm({}, f.expires_at);
   }
@@ -206,8 +208,11 @@ struct approval_rows : rows_of {
     arm({}, 0);
   }
   void operator()(const approval::claimed& f) {
-    out.push_back(
-      set{&inbox::spec, {stream, f.id}, {{inbox::claimed_at, at.time}, {inbox::claimed_by, f.by}}});
+    out.push_back(set{&inbox::spec,
+                      {stream, f.id},
+                      {{inbox::claimed_at, at.time},
+                       {inbox::claimed_by, f.by},
+                       {inbox::effect, or_null(f.effect)}}});
   }
 };
 
@@ -237,6 +242,7 @@ struct clarification_rows : rows_of {
                        "",
                        q.text,
                        std::move(body).done(),
+                       value{},
                        value{},
                        value{},
                        value{},

@@ -30,10 +30,11 @@ enum column : std::size_t {
   ended_by,
   answer,  ///< The answer, or the feedback of a decision.
   claimed_at,
-  claimed_by
+  claimed_by,
+  effect  ///< The key that the claim named.
 };
 extern const table spec;
-enum index : std::size_t { by_id, by_time, by_open };
+enum index : std::size_t { by_time, by_open, by_session };
 }  // namespace inbox
 
 namespace grants {
@@ -89,7 +90,7 @@ enum column : std::size_t {
   outcome
 };
 extern const table spec;
-enum index : std::size_t { by_status, by_key };
+enum index : std::size_t { by_status };
 }  // namespace effects
 
 /// Deadlines of streams: what the supervisor arms. A stream may have several, told apart by `item`.

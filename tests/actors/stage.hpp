@@ -236,6 +236,8 @@ public:
     *now_ += time.count();
     scheduler_.advance_time(time);
   }
+  /// Puts the wall clock elsewhere, back or forth; timers that run do not notice.
+  void jump_clock(std::chrono::microseconds by) { *now_ += by.count(); }
   /// Lets time pass, and whatever that leads to.
   void pass(std::chrono::microseconds time) {
     move_clock(time);

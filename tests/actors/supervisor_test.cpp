@@ -202,6 +202,8 @@ TEST_CASE("a worker waits for a run, and one that vanishes loses it", "[supervis
   REQUIRE(worker->answer);
   INFO(worker->answer->body.dump());
   auto run = worker->answer->body["run"];
+  // The lease begins with the claim, not with the wait.
+  CHECK(parse_time(run["lease_until"].get<std::string>(), "").value() > on.now() + 9'000'000);
   CHECK(run["action"] == json{{"do", 1}});
   on.pass(10s);
   on.pass(300ms);

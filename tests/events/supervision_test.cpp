@@ -170,17 +170,17 @@ TEST_CASE("a question is answered once", "[clarification]") {
   past({open}).when(clarification::ask{q, 0}).nothing();
   past({}).when(clarification::ask{{}, 0}).fails(errc::invalid, "question");
   const clarification::ended done{"first.1", clarification::status::answered, "this", "ada"};
-  past({open}).when(clarification::answer{"first.1", "this", "ada"}).then({done});
-  past({open}).when(clarification::answer{"first.1", " ", "ada"}).fails(errc::invalid, "answer");
+  past({open}).when(clarification::answer{"first.1", "this", "ada", "user"}).then({done});
+  past({open}).when(clarification::answer{"first.1", " ", "ada", "user"}).fails(errc::invalid, "answer");
   past({open})
-    .when(clarification::answer{"first.9", "x", "ada"})
+    .when(clarification::answer{"first.9", "x", "ada", "user"})
     .fails(errc::not_found, "clarification");
   past({open, done})
-    .when(clarification::answer{"first.1", "that", "eve"})
+    .when(clarification::answer{"first.1", "that", "eve", "user"})
     .fails(errc::already_answered, "clarification");
   past({open})
     .at(start + minute)
-    .when(clarification::answer{"first.1", "x", "ada"})
+    .when(clarification::answer{"first.1", "x", "ada", "user"})
     .fails(errc::expired, "clarification");
   // Expired ones free the question.
   const clarification::ended over{"first.1", clarification::status::expired, "", "clock"};
