@@ -8,6 +8,10 @@ namespace recalld::cli {
 command serve_command();
 command session_command();
 command memory_command();
+command approvals_command();
+command clarifications_command();
+command schedules_command();
+command effects_command();
 command import_command();
 command export_command();
 command backup_command();

@@ -1,5 +1,4 @@
 #include <condition_variable>
-#include <csignal>
 #include <memory>
 #include <mutex>
 
@@ -11,6 +10,7 @@
 #include "cli/connection.hpp"
 #include "cli/entry_view.hpp"
 #include "cli/exit_code.hpp"
+#include "cli/interruption.hpp"
 #include "cli/json_view.hpp"
 
 namespace recalld::cli {
@@ -89,13 +89,7 @@ void print_fact(const invocation& call, const json_view& fact) {
 }
 
 int tail(const invocation& call, const options& o) {
-  // Blocked in every thread that the actor system is going to make: this one reads them.
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  ::sigaddset(&signals, SIGINT);
-  ::sigaddset(&signals, SIGTERM);
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
+  interruption interrupted;
   watch_request wish;
   wish.tenant = call.settings.text("tenant");
   wish.app = call.settings.text("app");
@@ -128,9 +122,8 @@ int tail(const invocation& call, const options& o) {
     [&](const error& e) { end.tell(e); });
   if (!watching)
     return call.fail(watching.error());
-  const timespec patience{.tv_sec = 0, .tv_nsec = 50'000'000};
   while (!end.wait_for(std::chrono::milliseconds(50)))
-    if (::sigtimedwait(&signals, nullptr, &patience) > 0)
+    if (interrupted.came(std::chrono::milliseconds(50)))
       break;
   const auto cursor = watching->cursor();
   if (auto failed = end.failure())

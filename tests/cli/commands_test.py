@@ -8,8 +8,10 @@ Without names every test runs. Each gets an empty directory and a server when it
 """
 import json
 import os
+import pty
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -30,11 +32,15 @@ SLOW = float(os.environ.get("RECALLD_TEST_PATIENCE", "60"))
 COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "session create", "session append",
             "session get", "session messages", "session list", "session state", "session fork", "session close",
             "session delete", "memory", "memory add", "memory search", "memory list", "memory show", "memory history",
-            "memory invalidate", "memory delete", "tail", "call", "eval", "eval retrieval", "import", "export", "backup", "restore",
+            "memory invalidate", "memory delete", "approvals", "approvals list", "approvals show", "approvals approve",
+            "approvals reject", "approvals watch", "clarifications", "clarifications list", "clarifications answer",
+            "schedules", "schedules add", "schedules list", "schedules pause", "schedules resume", "schedules trigger",
+            "schedules delete", "schedules next", "schedules runs", "effects", "effects list", "effects reconcile",
+            "tail", "call", "eval", "eval retrieval", "import", "export", "backup", "restore",
             "migrate", "replay", "config", "completion"]
 
 # Those that only have commands below them.
-GROUPS = ("session", "memory", "certs", "eval")
+GROUPS = ("session", "memory", "certs", "eval", "approvals", "clarifications", "schedules", "effects")
 
 
 class Failure(Exception):
@@ -345,6 +351,165 @@ def test_tail(box):
         following.kill()
         following.stdout.close()
     check(box.error("tail", "--after", "nonsense", "--count", "1", status=2)["code"] == "invalid")
+
+
+# --- what waits for a person or the clock ----------------------------------------------------------
+
+def ask(box, operation, **request):
+    return json.loads(box.run("call", operation, json.dumps(request)).stdout)
+
+
+def test_approvals(box):
+    box.serve()
+    asked = [ask(box, "approval.request", tool="mail", run=f"r{i}", args={"to": f"\x1b[31m{i}"}, created_by="anna")["approval"]["id"]
+             for i in range(5)]
+    listed = box.json("approvals", "list")["approvals"]
+    check([a["id"] for a in listed] == asked[::-1], listed)
+    check(box.run("approvals", "list", "--limit", "2", "--all").stdout.count("pending") == 5)
+    table = box.run("approvals", "list", "--tool", "mail", "--principal", "anna", "--run", "r1").stdout
+    check(table.count("mail") == 1 and "\x1b" not in table, table)
+    check("nothing to decide" in box.run("approvals", "list", "--tool", "rm").stderr)
+    check("created_by" in box.run("approvals", "show", asked[0]).stdout)
+    check(box.error("approvals", "show", "nowhere.1", status=3)["code"] == "not_found")
+
+    check(box.error("approvals", "approve", asked[0], status=2)["field"] == "user")
+    check(box.error("approvals", "approve", asked[0], "--by", "eve", status=10)["code"] == "forbidden")
+    check(box.json("approvals", "approve", asked[0], "--user", "anna")["approval"]["status"] == "approved")
+    check(box.error("approvals", "reject", asked[0], "--by", "anna", status=16)["code"] == "already_resolved")
+    check("rejected" in box.run("approvals", "reject", asked[1], "--by", "root", "--admin", "--feedback", "no").stdout)
+    box.run("approvals", "approve", asked[2], "--by", "anna", "--grant", "600", "--contains", '"to":"bob"')
+    check(ask(box, "approval.request", tool="mail", run="g", args={"to": "bob"})["approval"]["status"] == "approved")
+    check(box.error("approvals", "approve", asked[3], "--by", "anna", "--contains", "x", status=2)["field"] == "--contains")
+    once = box.json("approvals", "approve", asked[3], "--by", "anna", "--command-id", "c1")
+    check(box.json("approvals", "approve", asked[3], "--by", "anna", "--command-id", "c1")["version"] == once["version"])
+
+
+def test_clarifications(box):
+    box.serve()
+    asked = ask(box, "clarification.ask", run="r1", question="Which file?", asked_by="anna")["clarification"]["id"]
+    check("Which file?" in box.run("clarifications", "list").stdout)
+    check(box.error("clarifications", "answer", asked, " ", "--by", "anna", status=2)["field"] == "answer")
+    check(box.error("clarifications", "answer", asked, "a", "--by", "eve", status=10)["field"] == "by")
+    box.run("clarifications", "answer", asked, "The first", "--by", "anna")
+    check(box.error("clarifications", "answer", asked, "a", "--by", "anna", status=18)["code"] == "already_answered")
+    check(box.json("clarifications", "list", "--status", "answered")["clarifications"][0]["answer"] == "The first")
+    check("nothing to answer" in box.run("clarifications", "list").stderr)
+
+
+def test_schedules(box):
+    box.serve()
+    box.run("schedules", "add", "digest", "0 9 * * MON-FRI", "--kind", "digest", "--zone", "Europe/Berlin", "--action", '{"to":"all"}',
+            "--misfire", "catch_up", "--catch-up", "3", "--overlap", "skip", "--attempts", "2")
+    check(box.error("schedules", "add", "bad", "0 0 30 2 *", "--kind", "k", status=2)["field"] == "expression")
+    check(box.error("schedules", "add", "bad", "@daily", "--kind", "k", "--action", "{", status=2)["field"] == "--action")
+    listed = box.json("schedules", "list")["schedules"]
+    check(listed[0]["catch_up"] == 3 and listed[0]["enabled"], listed)
+    check(box.run("schedules", "next", "digest", "--count", "3").stdout.count("\n") == 3)
+    check(box.run("schedules", "next", "--expression", "0 0 29 2 *", "--after", "2025-01-01T00:00:00Z", "--count", "1").stdout
+          == "2028-02-29T00:00:00.000000Z\n")
+    box.run("schedules", "pause", "digest")
+    check("paused" in box.run("schedules", "list").stdout)
+    box.run("schedules", "resume", "digest")
+    check("run " in box.run("schedules", "trigger", "digest").stdout)
+    check(box.error("schedules", "trigger", "none", status=3)["code"] == "not_found")
+    claimed = ask(box, "run.claim", worker="w")["run"]
+    ask(box, "run.complete", schedule="digest", run=claimed["run"], fence=claimed["fence"], result={"sent": 3})
+    check('{"sent":3}' in box.run("schedules", "runs", "digest").stdout)
+    check(box.json("schedules", "runs", "--status", "failed")["runs"] == [])
+    box.run("schedules", "delete", "digest")
+    check("no schedules" in box.run("schedules", "list").stderr)
+    check(len(box.json("schedules", "runs", "digest")["runs"]) == 1)
+
+
+def test_effects(box):
+    server, _ = box.serve()
+    ask(box, "effect.begin", key="run1/call1", holder="w", lease_s=1, tool="mail")
+    server.kill()
+    server.wait()
+    time.sleep(1)
+    box.serve()  # The lease ran out while nobody looked: it is in doubt, and listed.
+    for _ in range(int(SLOW * 10)):
+        listed = box.run("effects", "list").stdout
+        if "run1/call1" in listed:
+            break
+        time.sleep(0.1)
+    check("in_doubt" in listed, listed)
+    check(box.error("effects", "reconcile", "run1/call1", "maybe", "--by", "anna", status=2)["field"] == "outcome")
+    box.run("effects", "reconcile", "run1/call1", "completed", "--result", '{"id":7}', "--by", "anna")
+    check(ask(box, "effect.begin", key="run1/call1", holder="w")["effect"]["outcome"] == {"id": 7})
+    check("There are none" in box.run("effects", "list").stderr)
+
+
+def test_watch(box):
+    """The live inbox, as lines for a program."""
+    box.serve()
+    first = ask(box, "approval.request", tool="mail", run="r1")["approval"]["id"]
+    watching = subprocess.Popen([BIN, "approvals", "watch", "--json"], env=box.env, cwd=box.path, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, text=True)
+    try:
+        check(json.loads(watching.stdout.readline())["approval"]["id"] == first)
+        asked = ask(box, "clarification.ask", run="r1", question="Which?")["clarification"]["id"]
+        check(json.loads(watching.stdout.readline())["clarification"]["id"] == asked)
+        box.run("approvals", "approve", first, "--by", "anna")
+        check(json.loads(watching.stdout.readline())["approval"]["status"] == "approved")
+        watching.send_signal(signal.SIGINT)
+        check(watching.wait(SLOW) == 0)
+    finally:
+        watching.kill()
+        watching.stdout.close()
+    lines = box.run("approvals", "watch", "--count", "1").stdout
+    check(asked in lines and "Which?" in lines, lines)
+
+
+def test_watch_on_a_terminal(box):
+    """The live inbox, with a person before it."""
+    box.serve()
+    first = ask(box, "approval.request", tool="mail", run="r1", args={"to": "bob"})["approval"]["id"]
+    ours, theirs = pty.openpty()
+    watching = subprocess.Popen([BIN, "approvals", "watch", "--user", "anna", "--color", "never"], env=box.env, cwd=box.path,
+                                stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = ""
+
+    def until(words):
+        nonlocal seen
+        end = time.monotonic() + SLOW
+        while words not in seen:
+            check(time.monotonic() < end, "waited in vain for", words, "in", seen)
+            if select.select([ours], [], [], 0.1)[0]:
+                seen += os.read(ours, 4096).decode()
+        seen = seen[seen.index(words) + len(words):]
+
+    def type_in(line):
+        os.write(ours, (line + "\n").encode())
+
+    try:
+        until('[1] pending  mail {"to":"bob"}')
+        type_in("what")
+        until("Which one?")
+        type_in("t 1 answer")
+        until("decided with a, g or r")
+        type_in("s 1")
+        until("args_hash")
+        type_in("g 1 600")
+        until("[1] approved  by anna")
+        asked = ask(box, "clarification.ask", run="r1", question="Which?")["clarification"]["id"]
+        until("[2] pending  Which?")
+        type_in("t 2 the second one")
+        until("[2] answered  by anna: the second one")
+        rejected = ask(box, "approval.request", tool="rm", run="r1")["approval"]["id"]
+        until("[3] pending  rm")
+        type_in("r 3 never")
+        until("[3] rejected  by anna: never")
+        type_in("q")
+        check(watching.wait(SLOW) == 0)
+    finally:
+        watching.kill()
+        os.close(ours)
+    check(box.json("approvals", "show", first)["approval"]["status"] == "approved")
+    check(len(ask(box, "grant.list")["grants"]) == 1)
+    check(box.json("approvals", "show", rejected)["approval"]["feedback"] == "never")
+    check(ask(box, "clarification.get", clarification=asked)["clarification"]["answer"] == "the second one")
 
 
 def test_restart(box):
