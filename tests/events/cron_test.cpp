@@ -6,6 +6,7 @@
 #include <date/tz.h>
 
 #include "tests/catch.hpp"
+#include "tests/events/given_zones.hpp"
 
 namespace recalld {
 
@@ -13,21 +14,7 @@ namespace {
 
 using namespace std::chrono;
 
-/// The system's zones, asked without any memory.
-class plain_zones final : public zone_rules {
-public:
-  std::optional<period> find(std::string_view zone, std::int64_t at) const override {
-    try {
-      const auto i = date::locate_zone(std::string(zone))->get_info(date::sys_seconds{seconds{at}});
-      return period{i.begin.time_since_epoch().count(), i.end.time_since_epoch().count(),
-                    i.offset.count()};
-    } catch (const std::exception&) {
-      return std::nullopt;
-    }
-  }
-};
-
-const plain_zones zones;
+const testing::plain_zones zones;
 
 time_us_t at(std::string_view text) { return parse_time(text, "").value(); }
 
@@ -195,15 +182,11 @@ TEST_CASE("random expressions come due as a slow walk says, over leaps and repea
       default: return std::to_string(n());
     }
   };
-  const char* places[] = {"UTC",           "Europe/Berlin",       "America/New_York",
-                          "Asia/Kolkata",  "Australia/Lord_Howe", "America/Santiago",
-                          "Asia/Tokyo",    "Africa/Casablanca",   "Pacific/Auckland",
-                          "Europe/London", "Asia/Tehran",         "America/St_Johns"};
   int compared = 0;
   for (int i = 0; i < 400; ++i) {
     const auto text = field(0, 59) + " " + field(0, 23) + " " + (pick(2) ? "*" : field(1, 28)) + " "
                       + (pick(3) ? "*" : field(1, 12)) + " " + (pick(2) ? "*" : field(0, 6));
-    const auto zone = places[pick(12)];
+    const auto zone = testing::places[pick(12)];
     INFO(text << " in " << zone);
     const auto e = cron::parse(text, "expression");
     REQUIRE(e.has_value());
