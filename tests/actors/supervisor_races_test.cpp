@@ -67,7 +67,7 @@ TEST_CASE("of approve, reject, expire and a restart each of 2,000 requests has o
     on.move_clock(std::chrono::microseconds(ids.empty() ? 0 : 99'999'000 - (on.now() - now)));
     struct racer {
       std::string id, by;
-      letter_ptr<answer> answer;
+      letter_ptr<answer> letter;
     };
     std::vector<racer> racers;
     for (const auto& id : ids)
@@ -83,7 +83,7 @@ TEST_CASE("of approve, reject, expire and a restart each of 2,000 requests has o
     for (std::size_t i = 0; i < many * 4; ++i)
       on.step(random());
     for (const auto& r : racers)
-      if (r.answer->answer && r.answer->answer->ok())
+      if (r.letter->answer && r.letter->answer->ok())
         CHECK(told.emplace(r.id, r.by).second);
     for (std::size_t i = 0; i < waiters.size(); ++i)
       if (waiters[i]->answer && told.contains(ids[i]))

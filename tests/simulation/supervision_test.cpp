@@ -110,11 +110,11 @@ private:
   void on(const recorded&, const schedule::run_released& f) { open(f.id); }
   void on(const recorded&, const schedule::runs_forgotten&) {}
 
-  struct run {
+  struct open_run {
     bool held = false;
     std::uint64_t attempts = 0;
   };
-  run& open(const std::string& id) {
+  open_run& open(const std::string& id) {
     const auto found = open_.find(id);
     law(found != open_.end(), name_ + ": a run that is not open");
     return found->second;
@@ -129,7 +129,7 @@ private:
   std::uint64_t told_ = 0;
   std::uint64_t runs_told_ = 0;
   std::set<time_us_t> due_;
-  std::map<std::string, run> open_;
+  std::map<std::string, open_run> open_;
 };
 
 /// A request or a question ends once, a claim is granted once and for what was approved.
@@ -327,10 +327,10 @@ private:
     keep("schedule.define", wish);
   }
 
-  struct wish {
+  struct asked {
     std::string operation;
     json request;
-    letter_ptr<answer> answer;
+    letter_ptr<answer> letter;
   };
   void keep(std::string operation, const json& request) {
     auto letter = node_->start(operation, request);
@@ -339,16 +339,16 @@ private:
 
   /// Takes the answers that have come; what they promise is compared with the log in the end.
   void collect() {
-    std::vector<wish> still;
+    std::vector<asked> still;
     for (auto& w : open_) {
-      if (w.answer->open() && still.size() < 200)
+      if (w.letter->open() && still.size() < 200)
         still.push_back(std::move(w));
-      else if (w.answer->answer && w.answer->answer->ok())
-        learn(w, w.answer->answer->body);
+      else if (w.letter->answer && w.letter->answer->ok())
+        learn(w, w.letter->answer->body);
     }
     open_ = std::move(still);
   }
-  void learn(const wish& w, const json& body) {
+  void learn(const asked& w, const json& body) {
     if (w.operation == "approval.request") {
       approvals_.push_back(body["approval"]["id"]);
     } else if (w.operation == "approval.resolve") {
@@ -412,7 +412,7 @@ private:
   time_us_t now_ = stage::first_moment;
   std::unique_ptr<stage> node_;
   caf::actor second_;
-  std::vector<wish> open_;
+  std::vector<asked> open_;
   std::vector<std::string> approvals_;
   std::map<std::string, std::string> winners_;
   std::set<std::string> claimed_;
