@@ -375,6 +375,7 @@ public:
     w.num("last_commit_us", a.commit_us.load());
     w.num("requests", a.requests.load() - 1);
     w.num("overloaded", a.overloaded.load()).num("watchers", a.watchers.load());
+    w.num("deadlines", a.armed.load()).num("deadlines_fallen", a.fallen.load());
     if (a.cache) {
       const auto c = a.cache->count();
       w.num("cache_hits", c.hits).num("cache_misses", c.misses).num("cache_puts", c.puts);

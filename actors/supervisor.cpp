@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 namespace recalld::actors {
 
@@ -19,6 +20,7 @@ constexpr std::size_t falling_max = 512;
 // The wall clock may jump; a timer of the system does not notice.
 constexpr time_us_t look_again_us = 250'000;
 constexpr time_us_t try_again_us = 200'000;
+constexpr time_us_t horizon_us = 3'600'000'000;
 
 /// The `fall_due` of whatever aggregate the stream is of; null when its kind knows no deadlines.
 std::shared_ptr<const any_command> due_command(const stream_id& stream, std::string item,
@@ -51,16 +53,29 @@ void supervisor_state::start(caf::stateful_actor<supervisor_state>* self, surrou
   asked_.start(self);
   // First the news, then what was before: nothing falls in between.
   self_->send(around_->feed, follow_feed{caf::actor_cast<caf::actor>(self_)});
-  load(std::nullopt);
+  look_ahead();
   schedule();
 }
 
-void supervisor_state::load(std::optional<std::vector<projections::value>> after) {
+void supervisor_state::look_ahead() {
+  const auto now = around_->clock();
+  if (loading_ || now + horizon_us / 2 < horizon_)
+    return;
+  // Behind everything at the old horizon: no stream has a higher number.
+  std::vector<projections::value> place{horizon_, std::numeric_limits<std::int64_t>::max(),
+                                        std::string()};
+  horizon_ = now + horizon_us;
+  loading_ = true;
+  load(std::move(place));
+}
+
+void supervisor_state::load(std::vector<projections::value> after) {
   projections::row_query query;
   query.table = &agenda::spec;
   query.index = agenda::by_at;
   query.after = std::move(after);
   query.limit = page;
+  query.where = {{agenda::at, {}, horizon_}};
   asked_.ask<std::vector<projections::row>>(
     around_->readers.back(), read_rows{std::move(query)},
     [this](result<std::vector<projections::row>> rows) {
@@ -78,8 +93,7 @@ void supervisor_state::load(std::optional<std::vector<projections::value>> after
       }
       if (rows->size() == page) {
         const auto& last = rows->back();
-        load(std::vector<projections::value>{last[agenda::at], last[agenda::stream],
-                                             last[agenda::item]});
+        load({last[agenda::at], last[agenda::stream], last[agenda::item]});
       } else {
         loading_ = false;
         std::erase_if(armed_, [](const auto& one) { return one.second.at == 0; });
@@ -89,6 +103,10 @@ void supervisor_state::load(std::optional<std::vector<projections::value>> after
 }
 
 void supervisor_state::arm(const std::string& stream, const std::string& item, time_us_t at) {
+  if (at > horizon_) {  // It moved away; its row is read in time.
+    disarm(stream, item);
+    return;
+  }
   auto& one = armed_[{stream, item}];
   one.at = at;
   one.number = ++numbers_;
@@ -163,6 +181,8 @@ void supervisor_state::tick(std::uint64_t turn) {
 }
 
 void supervisor_state::schedule() {
+  look_ahead();
+  around_->armed.store(armed_.size(), std::memory_order_relaxed);
   const auto now = around_->clock();
   while (!heap_.empty() && std::get<0>(heap_.top()) <= now && falling_ < falling_max) {
     auto [at, number, whose] = heap_.top();

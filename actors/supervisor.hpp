@@ -12,7 +12,8 @@
 namespace recalld::actors {
 
 /// Owns the deadlines of everything that waits: approvals, questions, schedules, leases. At its
-/// start it arms what the `agenda` rows say, in order; later it follows what is published. When a
+/// start it arms what the `agenda` rows say of the next hour, in order, and later of the hours that
+/// follow; besides it follows what is published. When a
 /// deadline comes, the stream gets a `fall_due`, which decides by its own state, so that a deadline
 /// may come late, twice or for nothing. One heap, one timer. Holds nothing that is not in the log:
 /// when it dies the node starts another one.
@@ -39,11 +40,13 @@ private:
     std::uint64_t number = 0;
   };
 
-  void load(std::optional<std::vector<projections::value>> after);
+  /// Arms what comes due until `horizon_`, behind a place in the agenda.
+  void load(std::vector<projections::value> after);
   void arm(const std::string& stream, const std::string& item, time_us_t at);
   void disarm(const std::string& stream, const std::string& item);
   void fall(const key& whose, time_us_t at);
   void schedule();
+  void look_ahead();
   void apply(const projections::change& c, const envelope& at);
 
   caf::stateful_actor<supervisor_state>* self_ = nullptr;
@@ -54,7 +57,8 @@ private:
   std::uint64_t numbers_ = 0;
   std::uint64_t turn_ = 0;  ///< Of the timer; ticks of earlier ones are ignored.
   time_us_t wakes_at_ = 0;  ///< When the timer goes off; 0 = there is none.
-  bool loading_ = true;
+  bool loading_ = false;
+  time_us_t horizon_ = 0;  ///< Deadlines up to here are armed; later ones are rows only.
   std::size_t falling_ = 0;
 };
 

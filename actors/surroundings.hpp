@@ -69,7 +69,8 @@ struct surroundings {
   std::atomic<std::uint64_t> refused{0};
   std::atomic<std::uint64_t> overloaded{0};
   std::atomic<std::uint64_t> watchers{0};
-  std::atomic<std::uint64_t> fallen{0};  ///< Deadlines that the supervisor told streams of.
+  std::atomic<std::uint64_t> armed{0};   ///< Deadlines that the supervisor has in view.
+  std::atomic<std::uint64_t> fallen{0};  ///< Those that it told streams of.
   std::atomic<std::int64_t> commit_us{0};  ///< Duration of the last commit.
   std::atomic<std::int64_t> disk_us{0};    ///< What of it the journal was not running but waiting.
 };

@@ -45,6 +45,7 @@ void memory(const plan&);
 void ready(const plan&);
 void feed(const plan&);
 void postgres(const plan&);
+void waiting(const plan&);
 
 /// Bodies of processes that the part `ready` begins: they report on stdout and end.
 int ready_node(const std::filesystem::path& log);

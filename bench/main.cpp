@@ -28,6 +28,7 @@ constexpr part parts[] = {
   {"ready", "from the start of the process to ready with many sessions on disk", ready},
   {"feed", "one log followed by many watchers", feed},
   {"postgres", "the same on Postgres, beside bare multi-row inserts", postgres},
+  {"waiting", "approvals, deadlines and schedules: wakes, lateness, arming", waiting},
 };
 
 constexpr long tmpfs_magic = 0x01021994;

@@ -74,6 +74,7 @@ node_figures server::figures() {
     auto* into = m.name == "live_streams" ? &out.live_streams
                  : m.name == "commits"    ? &out.commits
                  : m.name == "facts"      ? &out.facts
+                 : m.name == "deadlines"  ? &out.deadlines
                                           : nullptr;
     if (into != nullptr)
       *into = static_cast<std::uint64_t>(must(json::as_integer(m.raw, m.name), "node.figures"));

@@ -18,6 +18,7 @@ struct node_figures {
   std::uint64_t live_streams = 0;
   std::uint64_t commits = 0;
   std::uint64_t facts = 0;
+  std::uint64_t deadlines = 0;
 };
 
 class server {

@@ -108,7 +108,11 @@ struct claimed {
   std::string effect;
   friend bool operator==(const claimed&, const claimed&) = default;
 };
-using fact = std::variant<requested, resolved, claimed>;
+/// Every round has ended long ago.
+struct forgotten {
+  friend bool operator==(const forgotten&, const forgotten&) = default;
+};
+using fact = std::variant<requested, resolved, claimed, forgotten>;
 
 // -- the aggregate --
 
@@ -118,6 +122,7 @@ struct aggregate : plain_aggregate<state, command, fact> {
   static result<decision> decide(const state& s, const command& c, const context& ctx,
                                  const stream_id& self);
   static void evolve(state& s, const fact& f, const envelope& at);
+  static std::optional<base_mark> base_of(const fact& f, version_t version);
   static std::size_t footprint(const state& s) noexcept;
   static const codec::format<aggregate>& stored_as();
 };

@@ -6,6 +6,7 @@
 ///   approval.requested  {"id":STRING,QUESTION[,"expires_at":T]}
 ///   approval.resolved   {"id":STRING,"status":WORD,"by":STRING[,"feedback":STRING]}
 ///   approval.claimed    {"id":STRING[,"by":STRING][,"effect":STRING]}
+///   approval.forgotten  {}
 ///
 ///   QUESTION  [,"thread":STRING][,"run":STRING][,"app":STRING][,"user":STRING][,"session":STRING],
 ///             "tool":STRING[,"args":VALUE],"args_hash":STRING[,"question":STRING]
@@ -74,6 +75,8 @@ std::string payload(const claimed& f) {
   return std::move(w).done();
 }
 
+std::string payload(const forgotten&) { return "{}"; }
+
 std::string write_state(const state& s) {
   std::vector<std::string> rounds;
   for (const auto& one : s.rounds) {
@@ -132,6 +135,8 @@ constexpr codec::format<aggregate>::type fact_types[] = {
    [](payload_reader& r, const text&) -> fact {
      return fact{claimed{r.str("id"), r.word("by"), r.word("effect")}};
    }},
+  {"approval.forgotten", lane::folded,
+   [](payload_reader&, const text&) -> fact { return fact{forgotten{}}; }},
 };
 static_assert(std::size(fact_types) == std::variant_size_v<fact>);
 

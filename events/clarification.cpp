@@ -86,9 +86,12 @@ outcome decide_on(const state& s, const fall_due&, const context& ctx, const str
   if (s.rounds.empty())
     return aggregate::decision{};
   const auto& r = s.rounds.back();
-  if (r.status != status::pending || r.seen_at(ctx.now) != status::expired)
-    return aggregate::decision{};
-  return one(ended{r.id, status::expired, {}, "clock"});
+  aggregate::decision out;
+  if (r.status == status::pending && r.seen_at(ctx.now) == status::expired)
+    out.facts.push_back(ended{r.id, status::expired, {}, "clock"});
+  else if (r.status != status::pending && r.ended_at + ended_kept_us <= ctx.now)
+    out.facts.push_back(forgotten{});
+  return out;
 }
 
 struct folding {
@@ -116,6 +119,7 @@ struct folding {
         r.answer = f.answer;
       }
   }
+  void operator()(const forgotten&) const { s = {}; }
 };
 
 }  // namespace
@@ -147,6 +151,11 @@ outcome aggregate::decide(const state& s, const command& c, const context& ctx,
 
 void aggregate::evolve(state& s, const fact& f, const envelope& at) {
   std::visit(folding{s, at}, f);
+}
+
+std::optional<base_mark> aggregate::base_of(const fact& f, version_t version) {
+  return std::holds_alternative<forgotten>(f) ? std::optional(base_mark{version - 1, false, {}})
+                                              : std::nullopt;
 }
 
 std::size_t aggregate::footprint(const state& s) noexcept {

@@ -73,7 +73,11 @@ struct ended {
   std::string by;
   friend bool operator==(const ended&, const ended&) = default;
 };
-using fact = std::variant<asked, ended>;
+/// Every round has ended long ago.
+struct forgotten {
+  friend bool operator==(const forgotten&, const forgotten&) = default;
+};
+using fact = std::variant<asked, ended, forgotten>;
 
 struct aggregate : plain_aggregate<state, command, fact> {
   static constexpr stream_kind kind = stream_kind::clarification;
@@ -81,6 +85,7 @@ struct aggregate : plain_aggregate<state, command, fact> {
   static result<decision> decide(const state& s, const command& c, const context& ctx,
                                  const stream_id& self);
   static void evolve(state& s, const fact& f, const envelope& at);
+  static std::optional<base_mark> base_of(const fact& f, version_t version);
   static std::size_t footprint(const state& s) noexcept;
   static const codec::format<aggregate>& stored_as();
 };

@@ -5,6 +5,7 @@
 ///
 ///   clarification.asked  {"id":STRING,QUESTION[,"expires_at":T]}
 ///   clarification.ended  {"id":STRING,"status":WORD[,"answer":STRING][,"by":STRING]}
+///   clarification.forgotten  {}
 ///
 ///   QUESTION  [,"run":STRING][,"app":STRING][,"user":STRING][,"session":STRING][,"question":STRING]
 ///             [,"context":VALUE][,"asked_by":STRING][,"sender_context":VALUE]
@@ -57,6 +58,8 @@ std::string payload(const ended& f) {
   return std::move(w).done();
 }
 
+std::string payload(const forgotten&) { return "{}"; }
+
 std::string write_state(const state& s) {
   std::vector<std::string> rounds;
   for (const auto& one : s.rounds) {
@@ -105,6 +108,8 @@ constexpr codec::format<aggregate>::type fact_types[] = {
                        r.choice<status>("status", [](auto word) { return status_of(word); }),
                        r.word("answer"), r.word("by")}};
    }},
+  {"clarification.forgotten", lane::folded,
+   [](payload_reader&, const text&) -> fact { return fact{forgotten{}}; }},
 };
 static_assert(std::size(fact_types) == std::variant_size_v<fact>);
 

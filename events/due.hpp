@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "events/ids.hpp"
 
@@ -12,5 +13,10 @@ struct fall_due {
   std::string item;  ///< Which deadline of the stream; see the table `agenda`.
   time_us_t at = 0;  ///< The deadline.
 };
+
+/// Requests and questions are listed so long after their end; then their stream begins anew.
+inline constexpr time_us_t ended_kept_us = 30LL * 86'400 * 1'000'000;
+/// The deadline at which that is over.
+inline constexpr std::string_view forget_item = "forget";
 
 }  // namespace recalld

@@ -72,6 +72,14 @@ outcome decide_on(const state& s, const revoke& c, const context& ctx) {
   return one(revoked{c.id, c.by});
 }
 
+outcome decide_on(const state& s, const fall_due&, const context& ctx) {
+  aggregate::decision out;
+  for (const auto& [id, g] : s.grants)
+    if (g.expires_at <= ctx.now)
+      out.facts.push_back(revoked{id, "clock"});
+  return out;
+}
+
 struct folding {
   state& s;
   void operator()(const rules_set& f) const {
@@ -113,10 +121,7 @@ outcome aggregate::decide(const state& s, const command& c, const context& ctx, 
   return std::visit([&](const auto& wish) { return decide_on(s, wish, ctx); }, c);
 }
 
-void aggregate::evolve(state& s, const fact& f, const envelope& at) {
-  std::erase_if(s.grants, [&](const auto& g) { return g.second.expires_at <= at.time; });
-  std::visit(folding{s}, f);
-}
+void aggregate::evolve(state& s, const fact& f, const envelope&) { std::visit(folding{s}, f); }
 
 std::size_t aggregate::footprint(const state& s) noexcept {
   return sizeof(state) + (s.deny.size() + s.allow.size()) * 64 + s.grants.size() * 512;

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "events/aggregate.hpp"
+#include "events/due.hpp"
 
 /// What a tenant's tools may do without asking: rules by name, and grants that a person gave for a
 /// while. One stream per tenant.
@@ -26,8 +27,7 @@ struct grant {
 struct state {
   std::vector<std::string> deny;
   std::vector<std::string> allow;
-  std::map<std::string, grant, std::less<>>
-    grants;  ///< By id; expired ones leave with later facts.
+  std::map<std::string, grant, std::less<>> grants;  ///< By id; the clock revokes expired ones.
   friend bool operator==(const state&, const state&) = default;
 };
 
@@ -46,7 +46,7 @@ struct revoke {
   std::string id;
   std::string by;
 };
-using command = std::variant<set_rules, give, revoke>;
+using command = std::variant<set_rules, give, revoke, fall_due>;
 
 struct rules_set {
   std::vector<std::string> deny;

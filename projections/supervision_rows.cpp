@@ -1,5 +1,6 @@
 #include "projections/supervision_rows.hpp"
 
+#include "events/due.hpp"
 #include "events/json.hpp"
 
 namespace recalld::projections {
@@ -160,7 +161,18 @@ struct rows_of {
   static value or_null(const std::string& s) { return s.empty() ? value{} : value{s}; }
 };
 
-struct approval_rows : rows_of {
+struct inbox_rows : rows_of {
+  void forget_later() {
+    arm({}, 0);
+    arm(std::string(forget_item), at.time + ended_kept_us);
+  }
+  void forget() {
+    out.push_back(erase{&inbox::spec, {stream}});
+    out.push_back(erase{&agenda::spec, {stream}});
+  }
+};
+
+struct approval_rows : inbox_rows {
   void operator()(const approval::requested& f) {
     const auto& q = f.what;
     json::object_writer body;
@@ -196,6 +208,7 @@ struct approval_rows : rows_of {
                        value{},
                        value{}}});
     arm({}, f.expires_at);
+    arm(std::string(forget_item), 0);
   }
   void operator()(const approval::resolved& f) {
     out.push_back(set{&inbox::spec,
@@ -205,8 +218,9 @@ struct approval_rows : rows_of {
                        {inbox::ended_at, at.time},
                        {inbox::ended_by, f.by},
                        {inbox::answer, or_null(f.feedback)}}});
-    arm({}, 0);
+    forget_later();
   }
+  void operator()(const approval::forgotten&) { forget(); }
   void operator()(const approval::claimed& f) {
     out.push_back(set{&inbox::spec,
                       {stream, f.id},
@@ -216,7 +230,7 @@ struct approval_rows : rows_of {
   }
 };
 
-struct clarification_rows : rows_of {
+struct clarification_rows : inbox_rows {
   void operator()(const clarification::asked& f) {
     const auto& q = f.what;
     json::object_writer body;
@@ -249,6 +263,7 @@ struct clarification_rows : rows_of {
                        value{},
                        value{}}});
     arm({}, f.expires_at);
+    arm(std::string(forget_item), 0);
   }
   void operator()(const clarification::ended& f) {
     out.push_back(set{&inbox::spec,
@@ -258,8 +273,9 @@ struct clarification_rows : rows_of {
                        {inbox::ended_at, at.time},
                        {inbox::ended_by, f.by},
                        {inbox::answer, or_null(f.answer)}}});
-    arm({}, 0);
+    forget_later();
   }
+  void operator()(const clarification::forgotten&) { forget(); }
 };
 
 struct permission_rows : rows_of {
@@ -277,9 +293,12 @@ struct permission_rows : rows_of {
     out.push_back(put{&grants::spec,
                       {stream, g.id, tenant(), g.principal, g.tool, g.expires_at, at.time,
                        std::move(body).done()}});
+    arm(item(g.id), g.expires_at);
   }
+  static std::string item(const std::string& grant) { return "grant " + grant; }
   void operator()(const permission::revoked& f) {
     out.push_back(erase{&grants::spec, {stream, f.id}});
+    arm(item(f.id), 0);
   }
 };
 
@@ -392,11 +411,11 @@ struct effect_rows : rows_of {
 }  // namespace
 
 void project_approval(const envelope& at, const approval::fact& f, std::vector<change>& out) {
-  std::visit(approval_rows{{at, out}}, f);
+  std::visit(approval_rows{{{at, out}}}, f);
 }
 void project_clarification(const envelope& at, const clarification::fact& f,
                            std::vector<change>& out) {
-  std::visit(clarification_rows{{at, out}}, f);
+  std::visit(clarification_rows{{{at, out}}}, f);
 }
 void project_permission(const envelope& at, const permission::fact& f, std::vector<change>& out) {
   std::visit(permission_rows{{at, out}}, f);

@@ -239,4 +239,46 @@ TEST_CASE("an effect whose holder vanishes is in doubt and listed", "[supervisor
   CHECK(done.body["effect"]["outcome"] == json{{"id", 7}});
 }
 
+TEST_CASE("what ended is forgotten after thirty days, what goes on is not", "[supervisor]") {
+  stage on(empty_log(), with_supervisor());
+  const auto ended = request(on, "r1", 10);
+  const auto decided = request(on, "r2");
+  const auto open = request(on, "r3");
+  const auto asked = on.call("clarification.ask", json{{"question", "Which?"}, {"expires_s", 10}});
+  REQUIRE(asked.ok());
+  CHECK(on.call("approval.resolve", json{{"approval", decided},
+                                         {"decision", "approved"},
+                                         {"by", "ada"},
+                                         {"grant", {{"for_s", 60}}}})
+          .ok());
+  on.pass(61s);
+  on.pass(300ms);
+  CHECK(count_facts(on, "permission.revoked") == 1);  // By the clock: its row is gone.
+  on.pass(29 * 24h);
+  on.pass(300ms);
+  const auto listed = [&](const std::string& what) {
+    return on.call(what + ".list", json{{"status", "all"}}).body[what + "s"].size();
+  };
+  CHECK(listed("approval") == 3);
+  // Asked for again in time, it is kept from now on.
+  const auto again = request(on, "r2", 10);
+  on.pass(24h);
+  on.pass(300ms);
+  CHECK(listed("approval") == 3);
+  CHECK(listed("clarification") == 0);
+  CHECK(on.call("approval.get", json{{"approval", ended}}).code() == errc::not_found);
+  CHECK(status_of(on, decided) == "approved");
+  CHECK(status_of(on, open) == "pending");
+  on.pass(29 * 24h + 60s);
+  on.pass(300ms);
+  CHECK(listed("approval") == 1);
+  CHECK(on.call("approval.get", json{{"approval", again}}).code() == errc::not_found);
+  CHECK(status_of(on, open) == "pending");
+  // A request whose history is forgotten begins anew.
+  CHECK(status_of(on, request(on, "r1", 10)) == "pending");
+  on.pass(11s);
+  CHECK(listed("approval") == 2);
+  CHECK(on.fatal.empty());
+}
+
 }  // namespace recalld::tests

@@ -108,12 +108,14 @@ std::vector<any_fact> rich_facts() {
     approval::fact{approval::requested{"c.1", rich_question(), 1'700'000'060'000'000}},
     approval::fact{approval::resolved{"c.1", approval::status::approved, "ada", "but smaller"}},
     approval::fact{approval::claimed{"c.1", "worker-1", "run-1/call-2"}},
+    approval::fact{approval::forgotten{}},
     clarification::fact{clarification::asked{
       "q.1",
       {"run-1", "chat", "ada", "s1", "Which one?", R"({"of":["a","b"]})", "ada", R"("slack")"},
       1'700'000'060'000'000}},
     clarification::fact{
       clarification::ended{"q.1", clarification::status::answered, "The \"first\"", "ada"}},
+    clarification::fact{clarification::forgotten{}},
     permission::fact{permission::rules_set{{"rm", "sudo*"}, {"*"}}},
     permission::fact{permission::granted{{"g1", "ada", "chat", "ada", "s1", "mail*", R"("to":"x")",
                                           1'700'000'600'000'000, "eve", "c.1"}}},
