@@ -147,8 +147,9 @@ public:
   bool churn = false;
   std::deque<writer> writers;
   /// Any operation, while started.
-  result<std::string> call(std::string_view operation, std::string request) {
-    return door_->call(operation, std::move(request));
+  result<std::string> call(std::string_view operation, std::string request,
+                           std::chrono::milliseconds timeout = std::chrono::seconds(20)) {
+    return door_->call(operation, std::move(request), timeout);
   }
 
   /// Reads what is new in the log (of a server that is not running) and compares it with what
