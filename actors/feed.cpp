@@ -138,6 +138,13 @@ void feed_state::wake(const std::string& topic) {
     }
 }
 
+void feed_state::missed() {
+  for (const auto& f : followers_)
+    self_->send(f, facts_missed{});
+  while (!by_topic_.empty())
+    wake(std::string(by_topic_.begin()->first));
+}
+
 void feed_state::wait_over() {
   looking_ = false;
   const auto now = around_->clock();
@@ -301,6 +308,7 @@ caf::behavior feed(caf::stateful_actor<feed_state>* self, surroundings_ptr aroun
   return {
     [&s](published& p) { s.publish(p.committed); },
     [&s](const follow_feed& f) { s.follow(f.follower); },
+    [&s](const facts_missed&) { s.missed(); },
     [self](wait_for& wish) {
       auto promise = self->make_response_promise<reply<bool>>();
       self->state.wait(wish, promise);

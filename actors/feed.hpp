@@ -28,6 +28,8 @@ public:
   void again(const std::string& id);
   void publish(const std::shared_ptr<const batch>& committed);
   void follow(const caf::actor& follower);
+  /// Whoever waits looks again, whoever follows reads again.
+  void missed();
   void wait(wait_for& wish, caf::typed_response_promise<reply<bool>> promise);
   /// The time of waits may have come.
   void wait_over();

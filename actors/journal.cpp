@@ -116,6 +116,7 @@ void journal_state::commit(std::vector<waiting> batch) {
 
   if (!outcome) {
     const auto& e = outcome.error();
+    unknown_ = unknown_ || e.code == errc::outcome_unknown;
     for (auto& w : batch)
       w.promise.deliver(reply<appended>{fail(e)});
     const bool goes_on =
@@ -161,6 +162,8 @@ void journal_state::commit(std::vector<waiting> batch) {
   // Before the answers: a watch that begins after one has it behind itself.
   if (!committed->facts.empty())
     self_->send(around_->feed, published{std::move(committed)});
+  if (std::exchange(unknown_, false))
+    self_->send(around_->feed, facts_missed{});
   for (std::size_t i = 0; i < batch.size(); ++i)
     batch[i].promise.deliver(reply<appended>{std::move(answers[i])});
 }

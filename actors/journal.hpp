@@ -42,6 +42,7 @@ private:
   std::vector<waiting> waiting_;
   bool flush_sent_ = false;
   bool ended_ = false;
+  bool unknown_ = false;  ///< A commit since the last good one may have happened or not.
   std::uint64_t commits_at_last_tidy_ = 0;
   bool checkpointed_ = true;
 };

@@ -257,10 +257,13 @@ struct watch_started {
   std::string id;
   std::string cursor;
 };
-/// Whoever sends this gets every `published` from now on, until it ends.
+/// Whoever sends this gets every `published` and `facts_missed` from now on, until it ends.
 struct follow_feed {
   caf::actor follower;
 };
+/// To the feed, and from it to its followers: what became of an earlier commit was not known when it
+/// was answered, so that facts may have been committed that were never published.
+struct facts_missed {};
 /// Answered with `reply<bool>`, once: true when the next fact of the topic was committed, false at
 /// `until`. Whatever is committed after this was sent counts.
 struct wait_for {
@@ -300,6 +303,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_trim)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::search_memories)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::follow_feed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::facts_missed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::wait_for)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::start_watch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::more_credit)

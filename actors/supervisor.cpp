@@ -204,6 +204,8 @@ caf::behavior supervisor(caf::stateful_actor<supervisor_state>* self, surroundin
   self->state.start(self, std::move(around));
   return {
     [self](published& p) { self->state.follow(*p.committed); },
+    // Another one begins again from the rows.
+    [self](const facts_missed&) { self->quit(caf::exit_reason::user_shutdown); },
     [self](tick_atom, std::uint64_t turn) { self->state.tick(turn); },
   };
 }
