@@ -281,4 +281,24 @@ TEST_CASE("what ended is forgotten after thirty days, what goes on is not", "[su
   CHECK(on.fatal.empty());
 }
 
+TEST_CASE("a decision whose commit was given up for lost is told with the next commit",
+          "[supervisor]") {
+  stage on(empty_log(), with_supervisor());
+  const auto id = request(on, "r1", 60);
+  auto waiter = on.start("approval.wait", json{{"approval", id}, {"wait_ms", 60'000}});
+  on.run();
+  on.store->resolves_unknown = true;
+  on.store->after = [](const auto&) { return recalld::error{errc::outcome_unknown, "lost"}; };
+  const auto lost =
+    on.call("approval.resolve", json{{"approval", id}, {"decision", "approved"}, {"by", "ada"}});
+  CHECK(lost.code() == errc::outcome_unknown);
+  on.store->after = nullptr;
+  CHECK(waiter->open());
+  request(on, "r2");
+  on.run();
+  REQUIRE(waiter->answer);
+  CHECK(waiter->answer->body["approval"]["resolved_by"] == "ada");
+  CHECK(on.fatal.empty());
+}
+
 }  // namespace recalld::tests
