@@ -176,7 +176,8 @@ TEST_CASE("tables are described consistently", "[tables]") {
   CHECK(names
         == std::set<std::string_view>{"sessions", "session_state", "contexts", "scope_state",
                                       "memories", "memory_revisions", "memory_topics",
-                                      "memory_words", "receipts"});
+                                      "memory_words", "inbox", "grants", "schedules", "runs",
+                                      "effects", "agenda", "receipts"});
   CHECK(find_table("nonsense") == nullptr);
   CHECK(find_table("") == nullptr);
 }

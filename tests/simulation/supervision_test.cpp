@@ -156,6 +156,11 @@ private:
         f.id + " expired before its deadline");
     one.end = f;
   }
+  void on(const recorded& r, const approval::forgotten&) {
+    const auto of_stream = std::string(r.at.stream.parts().back()) + ".";
+    for (const auto& [id, one] : rounds)
+      law(one.end || !id.starts_with(of_stream), id + " was forgotten while it was pending");
+  }
   void on(const recorded&, const approval::claimed& f) {
     auto& one = rounds.at(f.id);
     law(one.end && one.end->status == approval::status::approved, f.id + " was claimed unapproved");

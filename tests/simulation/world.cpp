@@ -357,8 +357,8 @@ void world::turn() {
       node_->move_clock(std::chrono::seconds(chance(900)));
     node_->around->limits.idle_s = one_in(2) ? 0 : 300;
     caf::anon_send(node_->around->directory, actors::tick_atom::value);
-  } else if (one_in(3)) {
-    crash();
+  } else if (one_in(3) && !(options_.bug == planted::lost_request && blinded_)) {
+    crash();  // A crash would take the planted bug away again.
     open_node();
   }
   if (!heard_.empty())
