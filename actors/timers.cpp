@@ -48,7 +48,9 @@ void timers_state::expire_sessions() {
   query.table = &sessions::spec;
   query.index = sessions::by_expiry;
   query.limit = expire_at_once;
-  query.where.push_back({sessions::expires_at, std::nullopt, around_->clock(), false});
+  const auto now = around_->clock();
+  query.where.push_back({sessions::expires_slot, std::nullopt, sessions::slot_of(now), false});
+  query.where.push_back({sessions::expires_at, std::nullopt, now, false});
   self_->request(around_->readers.back(), caf::infinite, read_rows{std::move(query)})
     .then(
       [this](reply<std::vector<projections::row>>& r) {

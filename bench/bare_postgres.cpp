@@ -43,8 +43,8 @@ bare_postgres::bare_postgres(const std::string& url, std::size_t sessions) {
               + "stream-" + n + "')");
     work.exec(
       "INSERT INTO bare.sessions(stream, tenant, app, \"user\", session, status, created_at, "
-      "updated_at, version, entries, floor, metadata) VALUES("
-      + n + ", 'default', 'bench', 'u" + n + "', 's" + n + "', 'open', 1, 1, 0, 0, 0, '{}')");
+      "updated_at, version, entries, floor, metadata, updated_slot) VALUES("
+      + n + ", 'default', 'bench', 'u" + n + "', 's" + n + "', 'open', 1, 1, 0, 0, 0, '{}', 0)");
   }
   work.commit();
 }
@@ -80,7 +80,8 @@ bare_sqlite::written bare_postgres::append(const model_row& row, std::size_t bat
     std::string receipts = "INSERT INTO bare.receipts(stream, command, body_hash, first_version, "
                            "last_version, position, time) VALUES ";
     std::string sessions =
-      "UPDATE bare.sessions SET updated_at = v.t, version = v.v, entries = v.v "
+      "UPDATE bare.sessions SET updated_at = v.t, updated_slot = v.t >> 24, version = v.v, "
+      "entries = v.v "
       "FROM (VALUES ";
     std::vector<std::size_t> touched;
     for (std::size_t i = 0; i < batch; ++i) {

@@ -145,8 +145,8 @@ bare_sqlite::bare_sqlite(const std::filesystem::path& directory, std::size_t ses
   query stream(c_->db, "INSERT INTO streams(no, shard, id, sum) VALUES(?, 0, ?, 0)");
   query session(c_->db,
                 "INSERT INTO sessions(stream, tenant, app, user, session, status, created_at, "
-                "updated_at, version, entries, floor, metadata) "
-                "VALUES(?, 'default', 'bench', ?, ?, 'open', 1, 1, 0, 0, 0, '{}')");
+                "updated_at, version, entries, floor, metadata, updated_slot) "
+                "VALUES(?, 'default', 'bench', ?, ?, 'open', 1, 1, 0, 0, 0, '{}', 0)");
   for (std::size_t i = 0; i < sessions; ++i) {
     const auto no = static_cast<std::int64_t>(i) + 1;
     const auto user = "u" + std::to_string(i);
@@ -182,8 +182,8 @@ bare_sqlite::written bare_sqlite::append(const model_row& row, std::size_t batch
                    "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)");
   query receipt(c.db, "INSERT INTO receipts(stream, command, body_hash, first_version, "
                       "last_version, position, time) VALUES(?,?,?,?,?,?,?)");
-  query session(c.db, "UPDATE sessions SET updated_at = ?, version = ?, entries = ? "
-                      "WHERE stream = ?");
+  query session(c.db, "UPDATE sessions SET updated_at = ?1, updated_slot = ?1 >> 24, version = ?2, "
+                      "entries = ?3 WHERE stream = ?4");
   auto key = row.key;
   std::string command(36, '0');
   std::vector<std::size_t> touched;

@@ -37,8 +37,12 @@ enum column : std::size_t {
   entries,
   floor,
   metadata,
-  forked_from
+  forked_from,
+  updated_slot,  ///< `slot_of(updated_at)`
+  expires_slot   ///< `slot_of(expires_at)`
 };
+/// About 17 s of time: what indexes hold of times that change with every write.
+constexpr std::int64_t slot_of(time_us_t at) noexcept { return at >> 24; }
 extern const table spec;  ///< One row for each session that can be read: open or closed.
 /// Positions in `spec.indexes`.
 enum index : std::size_t { by_app, by_user, by_expiry };

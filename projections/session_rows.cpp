@@ -7,7 +7,7 @@ namespace sessions {
 
 const table spec{
   .name = "sessions",
-  .version = 1,
+  .version = 2,
   .columns = {{"stream", column_type::integer},
               {"tenant"},
               {"app"},
@@ -22,11 +22,19 @@ const table spec{
               {"entries", column_type::integer},
               {"floor", column_type::integer},
               {"metadata"},
-              {"forked_from", column_type::text, true}},
+              {"forked_from", column_type::text, true},
+              {"updated_slot", column_type::integer},
+              {"expires_slot", column_type::integer, true}},
   .key_columns = 1,
-  .indexes = {{"by_app", {tenant, app, updated_at, session}},
-              {"by_user", {tenant, app, user, updated_at, session}},
-              {"by_expiry", {expires_at}, expires_at}},
+  .indexes =
+    {{.name = "by_app", .columns = {tenant, app, updated_slot, updated_at, session}, .kept = 3},
+     {.name = "by_user",
+      .columns = {tenant, app, user, updated_slot, updated_at, session},
+      .kept = 4},
+     {.name = "by_expiry",
+      .columns = {expires_slot, expires_at},
+      .only_where_set = expires_slot,
+      .kept = 1}},
 };
 
 }  // namespace sessions
@@ -62,11 +70,16 @@ namespace {
 
 std::int64_t whole(std::uint64_t n) { return static_cast<std::int64_t>(n); }
 
-value expiry(const envelope& at, std::uint64_t ttl_s) {
+using cells = std::vector<std::pair<std::size_t, value>>;
+
+/// Adds when the session expires.
+void add_expiry(cells& to, const envelope& at, std::uint64_t ttl_s) {
   session::state s;
   s.updated_at = at.time;
   s.retention.ttl_s = ttl_s;
-  return ttl_s == 0 ? value{} : value{s.expires_at()};
+  to.emplace_back(sessions::expires_at, ttl_s == 0 ? value{} : value{s.expires_at()});
+  to.emplace_back(sessions::expires_slot,
+                  ttl_s == 0 ? value{} : value{sessions::slot_of(s.expires_at())});
 }
 
 /// `{"app":…,"user":…,"session":…,"version":N}`
@@ -97,7 +110,9 @@ row session_row(const envelope& at, const session::state& s) {
           whole(s.entries),
           whole(s.floor),
           s.metadata.empty() ? "{}" : s.metadata,
-          origin_text(s.forked_from)};
+          origin_text(s.forked_from),
+          sessions::slot_of(s.updated_at),
+          s.retention.ttl_s == 0 ? value{} : value{sessions::slot_of(s.expires_at())}};
 }
 
 /// What one fact of a session does to its rows.
@@ -106,14 +121,13 @@ struct session_projection {
   std::vector<change>& out;
   std::int64_t stream = whole(at.stream_no);
 
-  using cells = std::vector<std::pair<std::size_t, value>>;
-
   /// The session was written to: once for every fact, so nothing here may cost more.
   void touch(std::uint64_t ttl_s, cells more = {}) {
     more.emplace_back(sessions::updated_at, at.time);
+    more.emplace_back(sessions::updated_slot, sessions::slot_of(at.time));
     more.emplace_back(sessions::version, whole(at.version));
     if (ttl_s != 0)
-      more.emplace_back(sessions::expires_at, expiry(at, ttl_s));
+      add_expiry(more, at, ttl_s);
     out.push_back(set{&sessions::spec, {stream}, std::move(more)});
   }
   void erase_all() {
@@ -148,7 +162,9 @@ struct session_projection {
   }
   void operator()(const session::track_appended& f) { touch(f.ttl_s); }
   void operator()(const session::retention_changed& f) {
-    touch(0, {{sessions::expires_at, expiry(at, f.value.ttl_s)}});
+    cells changed;
+    add_expiry(changed, at, f.value.ttl_s);
+    touch(0, std::move(changed));
   }
   void operator()(const session::closed& f) {
     touch(f.ttl_s, {{sessions::status, std::string(to_string(session::status::closed))},

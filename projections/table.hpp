@@ -31,6 +31,13 @@ struct index {
   std::vector<std::size_t> columns;
   /// Only rows where this column is not null are in the index; -1 = all rows.
   int only_where_set = -1;
+  /// So many leading columns a store keeps in order, without the key; rows that agree in these are
+  /// sorted when they are read. For an order whose last columns change with every write: an index
+  /// that held them would cost each write an entry. 0 = all columns and the key.
+  std::size_t kept = 0;
+  std::span<const std::size_t> kept_columns() const {
+    return std::span(columns).first(kept == 0 ? columns.size() : kept);
+  }
 };
 
 struct table {

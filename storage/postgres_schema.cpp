@@ -277,9 +277,10 @@ std::string create_table_sql(const projections::table& t, std::string_view name,
     auto column = [&](std::size_t c) {
       return sql_name(t.columns[c].name) + (t.columns[c].nullable ? " NULLS FIRST" : "");
     };
-    for (std::size_t i = 0; i < ix.columns.size(); ++i)
-      sql += (i ? ", " : "") + column(ix.columns[i]);
-    for (std::size_t i = 0; i < t.key_columns; ++i)
+    const auto kept = ix.kept_columns();
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      sql += (i ? ", " : "") + column(kept[i]);
+    for (std::size_t i = 0; ix.kept == 0 && i < t.key_columns; ++i)
       sql += ", " + column(i);
     sql += ")";
     if (ix.only_where_set >= 0)

@@ -165,8 +165,9 @@ std::string create_table_sql(const projections::table& t, std::string_view name,
     sql += "CREATE INDEX "
            + sql_name(std::string(t.name) + "_" + std::string(ix.name) + std::string(index_suffix))
            + " ON " + sql_name(name) + "(";
-    for (std::size_t i = 0; i < ix.columns.size(); ++i)
-      sql += (i ? ", " : "") + sql_name(t.columns[ix.columns[i]].name);
+    const auto kept = ix.kept_columns();
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      sql += (i ? ", " : "") + sql_name(t.columns[kept[i]].name);
     sql += ")";
     if (ix.only_where_set >= 0)
       sql += " WHERE " + sql_name(t.columns[static_cast<std::size_t>(ix.only_where_set)].name)

@@ -211,7 +211,7 @@ TEST_CASE("columns are where their names say", "[tables]") {
   CHECK(sessions::spec.indexes[sessions::by_app].name == "by_app");
   CHECK(sessions::spec.indexes[sessions::by_user].name == "by_user");
   CHECK(sessions::spec.indexes[sessions::by_expiry].name == "by_expiry");
-  CHECK(sessions::spec.indexes[sessions::by_expiry].only_where_set == sessions::expires_at);
+  CHECK(sessions::spec.indexes[sessions::by_expiry].only_where_set == sessions::expires_slot);
 }
 
 TEST_CASE("a session that is created has its rows", "[sessions]") {
@@ -231,7 +231,9 @@ TEST_CASE("a session that is created has its rows", "[sessions]") {
                std::int64_t{0},
                std::int64_t{0},
                R"({"m":1})",
-               {}});
+               {},
+               noon >> 24,
+               (noon + 1 + 60'000'000) >> 24});
   CHECK(rows.of(session_state::spec) == std::vector<row>{{std::int64_t{7}, "k", "1"}});
   CHECK(rows.of(contexts::spec).empty());
   CHECK(rows.of(receipts::spec).empty());
@@ -262,11 +264,13 @@ TEST_CASE("every write moves the end of the session's time", "[sessions]") {
     INFO(codec::encode(f, 2).type);
     auto r = session_row_of(rows_after({born(60), f}));
     CHECK(r[sessions::expires_at] == value{noon + 2 + 60'000'000});
+    CHECK(r[sessions::expires_slot] == value{sessions::slot_of(noon + 2 + 60'000'000)});
     CHECK(r[sessions::updated_at] == value{noon + 2});
     CHECK(r[sessions::version] == value{std::int64_t{2}});
   }
   auto r = session_row_of(rows_after({born(60), session::retention_changed{}}));
   CHECK(r[sessions::expires_at] == value{});
+  CHECK(r[sessions::expires_slot] == value{});
 }
 
 TEST_CASE("state rows follow the keys", "[sessions]") {

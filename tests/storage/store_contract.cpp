@@ -452,7 +452,7 @@ TEMPLATE_TEST_CASE("rows are listed by key and by index, both ways, page by page
     const auto name = "s" + std::to_string(i * 7 % 23 + 10);
     names.push_back(name);
     log.append(session_stream("t", "app", i % 3 == 0 ? "bob" : "ann", name), {created()}, {},
-               100 + i / 4);
+               100 + (i / 4) * (time_us_t{1} << 23));  // two groups a slot
   }
   log.append(session_stream("t", "other", "ann", "zz"), {created()}, {}, 500);
 
