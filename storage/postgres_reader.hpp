@@ -51,6 +51,7 @@ private:
   const stream_id& name_of(stream_no_t no);
   std::vector<recorded> facts(const statement& s, parameters values);
   void reconnect();
+  void warm();
 
   postgres_options options_;
   connection db_;
