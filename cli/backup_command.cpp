@@ -71,7 +71,7 @@ int restore_remote(const invocation& call, const options& o) {
     return call.fail(target.error());
   return tell_copy(call, "restore", log_place(call.settings),
                    [&](const storage::copy_progress& progress) {
-                     return storage::copy_log(**backup, **target, progress);
+                     return storage::copy_log(**backup, **target, {.progress = progress});
                    });
 }
 

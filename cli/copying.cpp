@@ -14,9 +14,6 @@ namespace recalld::cli {
 
 namespace {
 
-/// After a copy was killed, a server waits so long for it.
-constexpr std::chrono::seconds lease_length{30};
-
 std::string_view word_of(storage::copy_stage stage) {
   switch (stage) {
     case storage::copy_stage::copying: return "copy";
@@ -29,51 +26,24 @@ std::string_view word_of(storage::copy_stage stage) {
 }  // namespace
 
 result<still_log> still_log::open(const invocation& call, const std::string& place) {
-  still_log out;
-  if (storage::is_postgres_url(place)) {
-    auto store = storage::open_postgres(postgres_options_of(call.settings, place));
-    if (!store)
-      return fail(store.error());
-    out.store_ = std::move(*store);
-    auto lease = out.store_->open_lease("migrate");
-    if (!lease)
-      return fail(lease.error());
-    const auto standing = (*lease)->hold(lease_length);
-    if (!standing)
-      return fail(standing.error());
-    if (!standing->ours)
-      return fail(errc::unavailable, "the node " + standing->holder + " serves the log in "
-                                       + printable_place(place) + "; stop it first");
-    out.lease_ = std::move(*lease);
-    out.kept_ = std::chrono::steady_clock::now();
-  } else {
+  auto store = [&]() -> result<std::unique_ptr<storage::store>> {
+    if (storage::is_postgres_url(place))
+      return storage::open_postgres(postgres_options_of(call.settings, place));
     std::error_code e;
     if (!std::filesystem::exists(std::filesystem::path(place) / "recalld.db", e))
       return fail(errc::not_found, "there is no log in " + place);
     // For writing, though nothing is written: its lock says that no server runs there.
-    auto store = storage::open_sqlite({.directory = place});
-    if (!store)
-      return fail(store.error());
-    out.store_ = std::move(*store);
-  }
-  auto reader = out.store_->open_reader();
+    return storage::open_sqlite({.directory = place});
+  }();
+  if (!store)
+    return fail(store.error());
+  auto lease = offline_lease::take(**store, "migrate");
+  if (!lease)
+    return fail(lease.error());
+  auto reader = (*store)->open_reader();
   if (!reader)
     return fail(reader.error());
-  out.reader_ = std::move(*reader);
-  return out;
-}
-
-still_log::~still_log() {
-  if (lease_)
-    static_cast<void>(lease_->release());
-}
-
-void still_log::keep() {
-  const auto now = std::chrono::steady_clock::now();
-  if (!lease_ || now - kept_ < lease_length / 6)
-    return;
-  static_cast<void>(lease_->hold(lease_length));
-  kept_ = now;
+  return still_log(std::move(*store), std::move(*lease), std::move(*reader));
 }
 
 result<std::unique_ptr<storage::copy_target>> open_target(const invocation& call,

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "cli/command.hpp"
+#include "cli/offline_lease.hpp"
 #include "storage/log_copy.hpp"
 
 /// What the commands that copy whole logs share.
@@ -16,20 +16,18 @@ class still_log {
 public:
   /// `unavailable`: a server runs on it.
   static result<still_log> open(const invocation& call, const std::string& place);
-  still_log(still_log&&) = default;
-  still_log& operator=(still_log&&) = default;
-  ~still_log();
 
   storage::log_reader& reader() const { return *reader_; }
-  /// To be called now and then, so that it stays still.
-  void keep();
+  /// To be called now and then, so that no server begins meanwhile.
+  void keep() { lease_.keep(); }
 
 private:
-  still_log() = default;
+  still_log(std::unique_ptr<storage::store> store, offline_lease lease,
+            std::unique_ptr<storage::log_reader> reader)
+    : store_(std::move(store)), lease_(std::move(lease)), reader_(std::move(reader)) {}
 
   std::unique_ptr<storage::store> store_;
-  std::unique_ptr<storage::log_lease> lease_;  ///< Null where a directory is locked.
-  std::chrono::steady_clock::time_point kept_{};
+  offline_lease lease_;
   std::unique_ptr<storage::log_reader> reader_;
 };
 

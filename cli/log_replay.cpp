@@ -1,12 +1,12 @@
 #include "cli/log_replay.hpp"
 
 #include <algorithm>
-#include <chrono>
 
 #include <fmt/format.h>
 
 #include "cli/entry_view.hpp"
 #include "cli/exit_code.hpp"
+#include "cli/offline_lease.hpp"
 #include "cli/progress.hpp"
 #include "cli/text_table.hpp"
 #include "events/json.hpp"
@@ -166,23 +166,16 @@ int rebuild_rows(const invocation& call, storage::store& store, const std::strin
   auto log = store.open_reader();
   if (!log)
     return call.fail(log.error());
-  auto lease = store.open_lease("replay");
+  auto lease = offline_lease::take(store, "replay");
   if (!lease)
     return call.fail(lease.error());
-  if (*lease) {
-    const auto standing = (*lease)->hold(std::chrono::minutes(10));
-    if (!standing)
-      return call.fail(standing.error());
-    if (!standing->ours)
-      return call.fail({errc::unavailable, fmt::format("the node {} serves the log; stop it first",
-                                                       standing->holder)});
-  }
   if (auto taken = store.writer().take_all(); !taken)
     return call.fail(taken.error());
   progress bar(call.err, "rebuild", "facts", 0, call.json && !call.err.tty);
   const auto count = tables.size();
   storage::rebuild work(store.writer(), **log, std::move(tables));
   for (;;) {
+    lease->keep();
     auto more = work.step(step_facts);
     if (!more)
       return call.fail(more.error());
@@ -192,8 +185,6 @@ int rebuild_rows(const invocation& call, storage::store& store, const std::strin
       break;
   }
   bar.finish();
-  if (*lease)
-    static_cast<void>((*lease)->release());
   if (call.json) {
     json::object_writer w;
     w.num("tables", static_cast<std::uint64_t>(count)).num("facts", work.progress().facts);

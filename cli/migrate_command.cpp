@@ -25,11 +25,14 @@ int migrate(const invocation& call, const options& o) {
   if (!target)
     return call.fail(target.error());
   return tell_copy(call, "migrate", printable_place(o.to), [&](const auto& progress) {
-    return storage::copy_log(source->reader(), **target,
-                             [&](auto stage, std::uint64_t done, std::uint64_t all) {
-                               source->keep();
-                               progress(stage, done, all);
-                             });
+    return storage::copy_log(
+      source->reader(), **target,
+      {.progress =
+         [&](auto stage, std::uint64_t done, std::uint64_t all) {
+           source->keep();
+           progress(stage, done, all);
+         },
+       .to_the_end = true});
   });
 }
 

@@ -7,6 +7,7 @@
 #include "storage/sqlite_reader.hpp"
 
 #include <numeric>
+#include <optional>
 
 namespace recalld::storage {
 
@@ -93,11 +94,12 @@ result<void> project(copy_target& to, const copy_progress& progress) {
 
 }  // namespace
 
-result<copy_report> copy_log(log_reader& from, copy_target& to, const copy_progress& progress) {
-  const copy_progress tell = progress ? progress : [](copy_stage, std::uint64_t, std::uint64_t) {};
-  const frozen_view view(from);
-  if (!view.frozen())
-    return fail(view.frozen().error());
+result<copy_report> copy_log(log_reader& from, copy_target& to, const copy_options& options) {
+  const copy_progress tell =
+    options.progress ? options.progress : [](copy_stage, std::uint64_t, std::uint64_t) {};
+  std::optional<frozen_view> view(std::in_place, from);
+  if (!view->frozen())
+    return fail(view->frozen().error());
   const auto heads = from.heads();
   if (!heads)
     return fail(heads.error());
@@ -129,6 +131,15 @@ result<copy_report> copy_log(log_reader& from, copy_target& to, const copy_progr
       return fail(settled.error());
   if (auto projected = project(to, tell); !projected)
     return fail(projected.error());
+  view.reset();
+  if (options.to_the_end) {
+    const auto now = from.heads();
+    if (!now)
+      return fail(now.error());
+    if (*now != *heads)
+      return fail(errc::unavailable, "the log was written to while it was copied; stop what writes "
+                                     "to it and copy again, which goes on from here");
+  }
   auto identity = to.finish(from.identity().generation);
   if (!identity)
     return fail(identity.error());
@@ -147,7 +158,7 @@ result<copy_report> back_up_log(log_reader& from, const fs::path& file,
     auto to = copy_into_sqlite({.directory = place});
     if (!to)
       return fail(to.error());
-    auto copied = copy_log(from, **to, progress);
+    auto copied = copy_log(from, **to, {.progress = progress});
     to->reset();
     if (!copied)
       return copied;

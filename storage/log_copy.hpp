@@ -63,9 +63,16 @@ struct copy_report {
 enum class copy_stage : std::uint8_t { copying, projecting, verifying };
 using copy_progress = std::function<void(copy_stage, std::uint64_t done, std::uint64_t all)>;
 
+struct copy_options {
+  copy_progress progress;
+  /// Nothing may have been written to the source behind what was copied: `unavailable` when it was,
+  /// and the copy stays unfinished, so that the same call goes on with it.
+  bool to_the_end = false;
+};
+
 /// Copies what `from` sees now, writes the projections anew from the copied log, and compares them
 /// with it once more before the copy counts as a log. `corrupt` when they differ.
-result<copy_report> copy_log(log_reader& from, copy_target& to, const copy_progress& progress = {});
+result<copy_report> copy_log(log_reader& from, copy_target& to, const copy_options& options = {});
 
 /// Backs up the log of any store, while it is served: into one file, as `back_up_sqlite` does.
 result<copy_report> back_up_log(log_reader& from, const std::filesystem::path& file,

@@ -1,5 +1,6 @@
 #include "storage/log_row.hpp"
 
+#include "events/codec.hpp"
 #include "storage/checksum.hpp"
 
 #include <chrono>
@@ -81,6 +82,34 @@ std::string fresh_key() {
     for (auto bits = chance(), i = 0u; i < 8; ++i, bits >>= 4)
       out += digits[bits & 15];
   return out;
+}
+
+recorded fact_of(const append_unit& unit, std::size_t part, std::size_t i, version_t version) {
+  const auto& in = unit.parts[part];
+  recorded out;
+  out.at.stream = in.stream;
+  out.at.version = version;
+  if (part == 0 && i == 0 && !unit.command.empty()) {
+    out.at.command = unit.command;
+    out.at.body_hash = unit.body_hash;
+    out.at.command_facts = static_cast<std::uint32_t>(in.facts.size());
+  }
+  const auto take = [&](auto&& e) {
+    out.type = e.type;
+    out.schema = e.schema;
+    out.lane = e.lane;
+    out.key = std::forward<decltype(e)>(e).key;
+    out.payload = std::forward<decltype(e)>(e).payload;
+  };
+  if (in.encoded.size() == in.facts.size())
+    take(in.encoded[i]);
+  else
+    take(codec::encode(in.facts[i], version));
+  return out;
+}
+
+shard_t shard_of(const stream_id& stream, std::size_t shards) noexcept {
+  return static_cast<shard_t>(checksum(stream.bytes(), 0) % shards);
 }
 
 }  // namespace recalld::storage

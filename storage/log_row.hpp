@@ -39,6 +39,13 @@ int stored_lane(const recorded& fact) noexcept;
 /// What a stream's row sums up to.
 std::uint32_t stream_sum(stream_no_t no, std::string_view id) noexcept;
 
+/// Fact `i` of a part as it is to be recorded under a version; its position, stream number and time
+/// are the writer's to give.
+recorded fact_of(const append_unit& unit, std::size_t part, std::size_t i, version_t version);
+
+/// Where the facts of a stream lie.
+shard_t shard_of(const stream_id& stream, std::size_t shards) noexcept;
+
 /// A row of `streams` with where the stream stands.
 struct stream_row {
   stream_position at;

@@ -1,12 +1,10 @@
-#include "storage/checksum.hpp"
 #include "storage/copy_state.hpp"
 #include "storage/log_copy.hpp"
+#include "storage/log_row.hpp"
 #include "storage/postgres_log.hpp"
 #include "storage/postgres_schema.hpp"
 
-#include <algorithm>
 #include <map>
-#include <set>
 #include <unordered_map>
 
 namespace recalld::storage {
@@ -190,7 +188,7 @@ private:
         here = old->second;
         continue;
       }
-      const auto s = static_cast<shard_t>(checksum(id->bytes(), 0) % shards_.size());
+      const auto s = shard_of(*id, shards_.size());
       here = ++shards_[s].streams * shards_.size() + s;
       shard.integer(s);
       no.integer(here);

@@ -156,30 +156,11 @@ private:
     auto& shard = shard_now(writer_.shard_of(in.stream));
     auto& committed = o.parts.emplace_back();
     committed = {at.stream_no, at.head + 1, at.head + in.facts.size(), 0, t.row.time};
-    const bool made = in.encoded.size() == in.facts.size();
     for (std::size_t i = 0; i < in.facts.size(); ++i) {
-      auto& fact = o.facts.emplace_back();
+      auto& fact = o.facts.emplace_back(fact_of(unit, part, i, ++at.head));
       fact.at.position = ++shard.head;
       fact.at.stream_no = at.stream_no;
-      fact.at.stream = in.stream;
-      fact.at.version = ++at.head;
       fact.at.time = t.row.time;
-      if (part == 0 && i == 0 && !unit.command.empty()) {
-        fact.at.command = unit.command;
-        fact.at.body_hash = unit.body_hash;
-        fact.at.command_facts = static_cast<std::uint32_t>(in.facts.size());
-      }
-      auto take = [&](auto&& e) {
-        fact.type = e.type;
-        fact.schema = e.schema;
-        fact.lane = e.lane;
-        fact.key = std::forward<decltype(e)>(e).key;
-        fact.payload = std::forward<decltype(e)>(e).payload;
-      };
-      if (made)
-        take(in.encoded[i]);
-      else
-        take(codec::encode(in.facts[i], fact.at.version));
       if (!fact.key.empty()) {
         key k{at.stream_no, fact.key};
         const bool used = keys_.contains(k) || taken.contains(k) || !unit_keys_.insert(k).second;
@@ -297,7 +278,7 @@ writer::writer(const postgres_options& options, std::shared_ptr<ledger> shared)
 std::vector<shard_t> writer::shards() const { return ledger_->all(); }
 
 shard_t writer::shard_of(const stream_id& stream) const {
-  return static_cast<shard_t>(checksum(stream.bytes(), 0) % facts_.shards);
+  return storage::shard_of(stream, facts_.shards);
 }
 
 // -- the connection --

@@ -55,7 +55,6 @@ public:
 private:
   class plan;
 
-  using right = ledger::right;
 
   /// How far a commit moves a shard.
   struct advance {

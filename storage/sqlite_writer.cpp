@@ -240,30 +240,11 @@ void writer::plan_part(unit_work& w, const append_unit& unit, std::size_t part, 
   t.row.time = t.fresh ? unit.time : std::max(t.row.time, unit.time);
   auto& committed = out.parts.emplace_back();
   committed = {at.stream_no, at.head + 1, at.head + in.facts.size(), 0, t.row.time};
-  const bool made = in.encoded.size() == in.facts.size();
   for (std::size_t i = 0; i < in.facts.size(); ++i) {
-    auto& fact = out.facts.emplace_back();
+    auto& fact = out.facts.emplace_back(fact_of(unit, part, i, ++at.head));
     fact.at.position = w.next++;
     fact.at.stream_no = at.stream_no;
-    fact.at.stream = in.stream;
-    fact.at.version = ++at.head;
     fact.at.time = t.row.time;
-    if (part == 0 && i == 0 && !unit.command.empty()) {
-      fact.at.command = unit.command;
-      fact.at.body_hash = unit.body_hash;
-      fact.at.command_facts = static_cast<std::uint32_t>(in.facts.size());
-    }
-    auto take = [&](auto&& e) {
-      fact.type = e.type;
-      fact.schema = e.schema;
-      fact.lane = e.lane;
-      fact.key = std::forward<decltype(e)>(e).key;
-      fact.payload = std::forward<decltype(e)>(e).payload;
-    };
-    if (made)
-      take(in.encoded[i]);
-    else
-      take(codec::encode(in.facts[i], fact.at.version));
     if (auto mark = base_of(in.facts[i], fact.at.version)) {
       at.base = mark->through;
       at.base_fact = mark->carries_state ? fact.at.version : 0;

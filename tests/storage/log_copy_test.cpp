@@ -58,7 +58,6 @@ template <class From, class To>
 void copies() {
   opened<From> source;
   fill(source);
-  const auto before = told(*source.reader);
   To target;
   if constexpr (std::is_same_v<To, postgres_backend>)
     target.options.shards = 8;
@@ -78,12 +77,27 @@ void copies() {
     CHECK(code_of(must(into(target))->begin(other, 1)) == errc::conflict);
   }
   {
+    // Somebody writes to the source behind what was copied.
     auto second = must(into(target));
+    bool grown = false;
+    const auto grow = [&](copy_stage now, std::uint64_t, std::uint64_t) {
+      if (now == copy_stage::verifying && !std::exchange(grown, true))
+        source.append(session_named("s29"), {entry("late", 9)}, "late", 6000);
+    };
+    CHECK(code_of(copy_log(*source.reader, *second, {.progress = grow, .to_the_end = true}))
+          == errc::unavailable);
+    CHECK(grown);
+  }
+  CHECK(code_of(target.open()) == errc::unavailable);
+  const auto before = told(*source.reader);
+  {
+    auto third = must(into(target));
     std::uint64_t seen = 0;
+    const auto count = [&](copy_stage, std::uint64_t, std::uint64_t all) {
+      seen = std::max(seen, all);
+    };
     const auto report =
-      must(copy_log(*source.reader, *second, [&](copy_stage, std::uint64_t, std::uint64_t all) {
-        seen = std::max(seen, all);
-      }));
+      must(copy_log(*source.reader, *third, {.progress = count, .to_the_end = true}));
     CHECK(report.resumed);
     CHECK(report.identity.log_id == source.reader->identity().log_id);
     CHECK(report.identity.generation > source.reader->identity().generation);
