@@ -42,16 +42,16 @@ void go_on(const call_ptr& call, const std::shared_ptr<paging>& p) {
   query.limit = p->page.wanted ? stretch : p->limit - p->found + 1;
   const auto wish = query.limit;
   call->rows(std::move(query), call->on<rows>([call, p, wish](const rows& some) {
-    std::vector<cursor_part> last;
+    // Where an answer that ends here would go on; the limit may be reached with another stretch.
+    auto& last = p->page.query.after;
     for (const auto& r : some) {
       ++p->met;
       const bool good = !p->page.wanted || p->page.wanted(r);
       if (good && p->found == p->limit) {
-        finish(call, p, &last);
+        finish(call, p, &*last);
         return;
       }
       last = place_of(p->page, r);
-      p->page.query.after = last;
       if (good) {
         ++p->found;
         p->items.raw(p->page.render(r));
@@ -60,7 +60,7 @@ void go_on(const call_ptr& call, const std::shared_ptr<paging>& p) {
     if (some.size() < wish)
       finish(call, p, nullptr);
     else if (p->met >= met_max)
-      finish(call, p, &last);
+      finish(call, p, &*last);
     else
       go_on(call, p);
   }));

@@ -116,6 +116,18 @@ TEST_CASE("a request is seen, decided, claimed and survives restarts", "[approva
   CHECK(n.ok("approval.list", {{"status", "approved"}})["approvals"][0]["claimed_by"] == "w");
 }
 
+TEST_CASE("a page may end where what is read for it at once ends", "[supervision]") {
+  running_node n;
+  for (int i = 0; i < 1'001; ++i)
+    n.ok("approval.request", {{"tool", "mail"}, {"run", "r" + std::to_string(i)}});
+  const auto first = n.ok("approval.list", {{"limit", 1'000}});
+  CHECK(first["approvals"].size() == 1'000);
+  const auto rest = n.ok("approval.list", {{"limit", 1'000}, {"cursor", first["next_cursor"]}});
+  REQUIRE(rest["approvals"].size() == 1);
+  CHECK(rest["approvals"][0]["run"] == "r0");
+  CHECK_FALSE(rest.contains("next_cursor"));
+}
+
 TEST_CASE("decisions are made once, in time, by who may", "[approval]") {
   running_node n;
   const auto hers = request(n, with(mail(), {{"created_by", "ada"}, {"expires_s", 60}}));
