@@ -7,7 +7,7 @@ ARGS   ?=
 ONLY   ?=
 PREFIX ?= /usr/local
 
-folders = events projections storage actors api cli bench examples tests
+folders = events projections storage actors api providers cli bench examples tests
 sources = $(shell git ls-files -co --exclude-standard -- $(folders:%='%/*.cpp') $(folders:%='%/*.hpp'))
 
 .DEFAULT_GOAL := build

@@ -15,6 +15,7 @@ find_package(CLI11 REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(fmt REQUIRED)
 find_package(date REQUIRED)
+find_package(CURL REQUIRED)
 
 # RocksDB's CMake package asks for the development files of every compressor it was built with;
 # the shared library needs none of them.

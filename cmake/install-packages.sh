@@ -14,7 +14,7 @@ packages() {
     echo libcaf-dev librocksdb-dev libsqlite3-dev libsqlitecpp-dev libpqxx-dev libpq-dev
     echo nlohmann-json3-dev libsimdjson-dev libexpected-dev libcli11-dev libspdlog-dev libfmt-dev
     echo libssl-dev libsodium-dev libhowardhinnant-date-dev libjemalloc-dev
-    echo libicu-dev libstemmer-dev
+    echo libicu-dev libstemmer-dev libcurl4-openssl-dev
     echo catch2 librapidcheck-dev libbenchmark-dev postgresql
     echo python3-yaml strace iproute2 e2fsprogs # tests that break disks and networks
     ;;

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-LIBRARIES = ["events", "retrieval", "projections", "storage", "actors", "api", "cli"]
+LIBRARIES = ["events", "retrieval", "projections", "storage", "actors", "api", "providers", "cli"]
 FOLDERS = LIBRARIES + ["bench", "examples", "tests"]
 
 # Who may include whom. A folder may always include itself; cli, bench, examples and tests may
@@ -30,6 +30,8 @@ ARROWS = {
     # What can be listed is asked of the rows that projections describe as data.
     "api": ["events/", "actors/gateway.hpp", "actors/node.hpp", "actors/gateway_protocol.hpp",
             "actors/operation.hpp", "projections/projections.hpp"],
+    # Clients of other people's servers: they know what is asked, not who asks.
+    "providers": ["events/"],
 }
 
 CAF = r"caf/"
@@ -59,6 +61,9 @@ FORBIDDEN_HEADERS = [
     ("actors", "", HTTP, "HTTP is a face: api/"),
     ("api", "", SQL, "api/ knows no storage"),
     ("api", "", CACHE, "api/ knows no storage"),
+    ("providers", "", CAF, "providers/ knows no CAF"),
+    ("providers", "", SQL, "providers/ knows no SQL"),
+    ("providers", "", CACHE, "providers/ knows no RocksDB"),
 ]
 # openssl/ in the list above is about TLS, a matter of faces; hashes are everybody's.
 HASHES = r"openssl/(evp|sha|hmac|crypto|rand|err)\.h"
@@ -272,6 +277,10 @@ RED = [  # (file, content, part of the complaint)
     ("api/a.cpp", '#include "actors/journal.hpp"\n', "may not include"),
     ("api/a.cpp", '#include "projections/p.hpp"\n', "may not include"),
     ("api/a.cpp", "#include <sqlite3.h>\n", "no storage"),
+    ("providers/a.cpp", '#include "actors/gateway.hpp"\n', "may not include"),
+    ("providers/a.cpp", "#include <caf/actor.hpp>\n", "no CAF"),
+    ("providers/a.cpp", "#include <sqlite3.h>\n", "no SQL"),
+    ("providers/a.cpp", "#include <rocksdb/db.h>\n", "no RocksDB"),
     ("cli/a.cpp", '#include "tests/catch.hpp"\n', "may not include"),
     ("events/a.cpp", '#include "b.hpp"\n', "path from the root"),
     ("events/a.cpp", "#include <events/b.hpp>\n", "with quotes"),
@@ -317,6 +326,7 @@ GREEN = [
      "auto j = spawn<caf::detached>(f); // detached: it blocks\n"),
     ("api/a.cpp", '#include "actors/gateway.hpp"\n#include "actors/node.hpp"\n'
      '#include "actors/gateway_protocol.hpp"\n#include <openssl/ssl.h>\n'),
+    ("providers/a.cpp", '#include "events/json.hpp"\n#include <curl/curl.h>\n'),
     ("cli/a.cpp", '#include "storage/sqlite_store.hpp"\n#include "api/http.hpp"\n'),
     ("tests/actors/a_test.cpp", '#include "storage/sqlite_store.hpp"\nauto a = spawn<detached>(f);\n'),
     ("docs/a.md", "https://example.com/home and ~/work and the /workflows\n"),
