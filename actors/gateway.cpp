@@ -1,5 +1,6 @@
 #include "actors/gateway_actor.hpp"
 
+#include "actors/delivery.hpp"
 #include "actors/entry_sources.hpp"
 #include "actors/feed.hpp"
 #include "events/near_word.hpp"
@@ -479,6 +480,9 @@ void gateway_state::start(self_type self, surroundings_ptr around,
   self_ = self;
   around_ = std::move(around);
   asked_.start(self);
+  self_->set_down_handler([this](const caf::down_msg& down) {
+    std::erase_if(deliveries_, [&](const auto& one) { return one.second == down.source; });
+  });
   for (const auto& op : operations)
     operations_.emplace(op.name, &op);
 }
@@ -655,6 +659,57 @@ void gateway_state::watch(std::uint16_t protocol, const std::string& request,
                             });
 }
 
+void gateway_state::deliver(std::uint16_t protocol, const std::string& operation,
+                            std::string request, const caf::actor& sink, std::uint32_t credit,
+                            promise_type promise) {
+  const auto good = [&]() -> result<void> {
+    if (protocol != protocol_version)
+      return fail_field("protocol", "this node speaks protocol " + std::to_string(protocol_version));
+    const auto known = operations_.find(operation);
+    const auto waits = [](const field& f) { return f.name == "wait_ms"; };
+    if (known == operations_.end() || known->second->needs != right::write
+        || std::none_of(known->second->request.begin(), known->second->request.end(), waits))
+      return fail_field("operation", "\"" + operation + "\" is no operation that takes work");
+    if (sink == nullptr)
+      return fail_field("sink", "is nobody");
+    if (credit < 1 || credit > 1'000'000)
+      return fail_field("credit", "must be between 1 and 1,000,000");
+    if (deliveries_.size() >= around_->limits.watchers_max)
+      return fail({errc::overloaded, "too many deliveries on this node", {}, 0, 1000});
+    if (auto ok = admit(request.size()); !ok)
+      return ok;
+    if (auto ok = json::validate(request, ""); !ok)
+      return ok;
+    const auto members = json::members(request, "");
+    if (!members)
+      return fail(members.error());
+    for (const auto& m : *members)
+      if (m.name == "wait_ms" || m.name == "command_id")
+        return fail_field(m.name, "a delivery has its own");
+    return {};
+  }();
+  if (!good) {
+    promise.deliver(static_cast<std::uint16_t>(good.error().code), render(good.error()));
+    return;
+  }
+  while (!request.ends_with('}'))  // white space behind the object
+    request.pop_back();
+  auto id = "d" + std::to_string(around_->clock()) + "-" + std::to_string(random_());
+  auto one = self_->spawn(delivery,
+                          delivery_state::wish{caf::actor_cast<gateway_handle>(self_->ctrl()), id,
+                                               operation, std::move(request), sink, credit},
+                          std::move(promise));
+  self_->monitor(one);
+  deliveries_.emplace(std::move(id), std::move(one));
+}
+
+void gateway_state::credit(const std::string& id, std::uint32_t more) {
+  if (const auto known = deliveries_.find(id); known != deliveries_.end())
+    caf::anon_send(known->second, id, more);
+  else
+    caf::anon_send(around_->feed, more_credit{id, more});
+}
+
 gateway_handle::behavior_type gateway(gateway_handle::stateful_pointer<gateway_state> self,
                                       surroundings_ptr around,
                                       std::span<const operation> operations) {
@@ -680,9 +735,13 @@ gateway_handle::behavior_type gateway(gateway_handle::stateful_pointer<gateway_s
       self->state.watch(protocol, request, sink, promise);
       return promise;
     },
-    [around](const std::string& watch, std::uint32_t credit) {
-      caf::anon_send(around->feed, more_credit{watch, credit});
+    [self](std::uint16_t protocol, const std::string& operation, std::string& request,
+           const caf::actor& sink, std::uint32_t credit) {
+      auto promise = self->make_response_promise<std::uint16_t, std::string>();
+      self->state.deliver(protocol, operation, std::move(request), sink, credit, promise);
+      return promise;
     },
+    [self](const std::string& id, std::uint32_t credit) { self->state.credit(id, credit); },
   };
 }
 

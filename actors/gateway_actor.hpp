@@ -28,6 +28,11 @@ public:
   /// Starts a watch of the feed; see `gateway_protocol.hpp`.
   void watch(std::uint16_t protocol, const std::string& request, const caf::actor& sink,
              promise_type promise);
+  /// Hands out work; see `gateway_protocol.hpp`.
+  void deliver(std::uint16_t protocol, const std::string& operation, std::string request,
+               const caf::actor& sink, std::uint32_t credit, promise_type promise);
+  /// More credit for a watch or a delivery.
+  void credit(const std::string& id, std::uint32_t more);
   const surroundings_ptr& around() const noexcept { return around_; }
 
 private:
@@ -49,6 +54,7 @@ private:
   std::unordered_map<std::string_view, const operation*> operations_;
   std::size_t bytes_ = 0;
   std::unordered_map<stream_id, std::uint32_t> per_stream_;
+  std::unordered_map<std::string, caf::actor> deliveries_;  ///< By id.
   std::unordered_map<stream_id, remembered_retention> retentions_;  ///< By application stream.
   std::mt19937_64 random_{std::random_device{}()};
   open_requests asked_;  ///< Last: calls that end with it give their credits back.

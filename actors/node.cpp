@@ -150,6 +150,9 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
       return fail({errc::unavailable, "the node " + standing->holder + " serves this log", {}, 0,
                    static_cast<std::uint32_t>(standing->left.count())});
   }
+  // A start that fails from here on does not keep other nodes waiting.
+  std::unique_ptr<storage::log_lease, void (*)(storage::log_lease*)> give_back(
+    p->lease.get(), [](storage::log_lease* held) { static_cast<void>(held->release()); });
   auto rights = writer.take_all();
   if (!rights)
     return fail(rights.error());
@@ -211,6 +214,7 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   p->keep_supervisor();
   p->gateway = system.spawn(actors::gateway, p->around, options.operations);
   p->hold(p->gateway, "gateway");
+  static_cast<void>(give_back.release());
   return std::unique_ptr<node>(new node(std::move(p)));
 }
 

@@ -76,10 +76,10 @@ public:
     release();
   }
 
-  void forget() {
+  void forget(bool all = false) {
     const auto last = ctx_.now / day_us - static_cast<std::int64_t>(s_.definition.keep_days) - 1;
     if (s_.first_day > 0 && s_.first_day <= last)
-      tell(runs_forgotten{s_.first_day, last});
+      tell(runs_forgotten{s_.first_day, last, all});
   }
 
   aggregate::decision done() && { return std::move(out_); }
@@ -89,6 +89,14 @@ private:
   const context& ctx_;
   aggregate::decision out_;
 };
+
+/// When every run that exists now has been kept for long enough; 0 = there is none. While due times
+/// come each of them forgets a little; this is for schedules that have none any more.
+time_us_t forget_at(const state& s, time_us_t now) {
+  constexpr std::int64_t kept_days_max = 36'500;
+  const auto days = std::min<std::int64_t>(static_cast<std::int64_t>(s.definition.keep_days), kept_days_max);
+  return s.first_day == 0 ? 0 : (now / day_us + days + 1) * day_us;
+}
 
 std::string id_of(time_us_t due_at) { return std::to_string(due_at); }
 
@@ -110,12 +118,12 @@ outcome decide_on(const state& s, const define& c, const context& ctx) {
   return aggregate::decision{{defined{d, enabled, next}}, {}};
 }
 
-outcome decide_on(const state& s, const pause&, const context&) {
+outcome decide_on(const state& s, const pause&, const context& ctx) {
   if (!s.defined)
     return unknown();
   if (!s.enabled)
     return aggregate::decision{};
-  return aggregate::decision{{paused{}}, {}};
+  return aggregate::decision{{paused{forget_at(s, ctx.now)}}, {}};
 }
 
 outcome decide_on(const state& s, const resume&, const context& ctx) {
@@ -130,6 +138,7 @@ outcome decide_on(const state& s, const trigger& c, const context& ctx) {
   if (!s.defined)
     return unknown();
   story told(s, ctx);
+  told.forget();
   told.add_run("t" + std::to_string(ctx.version + 1), ctx.now, 0, c.by.empty() ? "caller" : c.by);
   return std::move(told).done();
 }
@@ -141,7 +150,7 @@ outcome decide_on(const state& s, const remove&, const context& ctx) {
   for (const auto& [id, r] : s.runs)
     if (r.status != run_status::claimed)
       told.tell(run_ended{id, r.due_at, run_status::abandoned, false, {}});
-  told.tell(deleted{});
+  told.tell(deleted{forget_at(s, ctx.now)});
   return std::move(told).done();
 }
 
@@ -244,8 +253,13 @@ void fall(story& told, const context& ctx) {
   told.tell(advanced{times.next});
 }
 
-outcome decide_on(const state& s, const fall_due&, const context& ctx) {
+outcome decide_on(const state& s, const fall_due& c, const context& ctx) {
   story told(s, ctx);
+  if (c.item == forget_item) {
+    if (!s.defined || !s.enabled)
+      told.forget(true);
+    return std::move(told).done();
+  }
   std::vector<std::string> over;
   for (const auto& [id, r] : s.runs)
     if (r.ends_at() != 0 && r.ends_at() <= ctx.now)

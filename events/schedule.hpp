@@ -110,6 +110,7 @@ struct defined {
   friend bool operator==(const defined&, const defined&) = default;
 };
 struct paused {
+  time_us_t forget_at = 0;  ///< When all runs before this are to be forgotten; 0 = there are none.
   friend bool operator==(const paused&, const paused&) = default;
 };
 struct resumed {
@@ -117,6 +118,7 @@ struct resumed {
   friend bool operator==(const resumed&, const resumed&) = default;
 };
 struct deleted {
+  time_us_t forget_at = 0;  ///< As of `paused`.
   friend bool operator==(const deleted&, const deleted&) = default;
 };
 /// A due time led to a run; also what triggering by hand does.
@@ -175,6 +177,7 @@ struct run_released {
 struct runs_forgotten {
   std::int64_t first_day = 0;
   std::int64_t last_day = 0;
+  bool all = false;  ///< There is nothing more to forget until new runs come.
   friend bool operator==(const runs_forgotten&, const runs_forgotten&) = default;
 };
 using fact = std::variant<defined, paused, resumed, deleted, run_due, runs_skipped, advanced,

@@ -4,9 +4,9 @@
 /// Grammar of the payloads, all schema version 1; the words are those of `session_codec.cpp`.
 ///
 ///   schedule.defined         {DEFINITION,"enabled":BOOL[,"next_at":T]}
-///   schedule.paused          {}
+///   schedule.paused          {["forget_at":T]}
 ///   schedule.resumed         {["next_at":T]}
-///   schedule.deleted         {}
+///   schedule.deleted         {["forget_at":T]}
 ///   schedule.run_due         {"id":STRING,"due_at":T,"queued":BOOL[,"missed":N][,"by":STRING],
 ///                             "kind":STRING[,"action":VALUE]}
 ///   schedule.runs_skipped    {"due_at":T,"count":N,"why":WORD}
@@ -15,7 +15,7 @@
 ///   schedule.run_extended    {"id":STRING,"lease_until":T[,"deadline":T]}
 ///   schedule.run_ended       {"id":STRING,"due_at":T,"status":WORD,"again":BOOL[,"outcome":VALUE]}
 ///   schedule.run_released    {"id":STRING,"due_at":T}
-///   schedule.runs_forgotten  {"first_day":N,"last_day":N}
+///   schedule.runs_forgotten  {"first_day":N,"last_day":N[,"all":true]}
 ///
 ///   DEFINITION  "expression":STRING,"zone":STRING,"kind":STRING[,"action":VALUE],"source":WORD,
 ///               "misfire":WORD[,"catch_up":N],"overlap":WORD,"attempts":N[,"deadline_s":N],"keep_days":N
@@ -67,13 +67,19 @@ std::string payload(const defined& f) {
   w.time("next_at", f.next_at);
   return std::move(w).done();
 }
-std::string payload(const paused&) { return "{}"; }
+/// Of a fact that ends or interrupts a schedule.
+std::string forgetting(time_us_t at) {
+  payload_writer w;
+  w.time("forget_at", at);
+  return std::move(w).done();
+}
+std::string payload(const paused& f) { return forgetting(f.forget_at); }
 std::string payload(const resumed& f) {
   payload_writer w;
   w.time("next_at", f.next_at);
   return std::move(w).done();
 }
-std::string payload(const deleted&) { return "{}"; }
+std::string payload(const deleted& f) { return forgetting(f.forget_at); }
 std::string payload(const run_due& f) {
   payload_writer w;
   w.str("id", f.id).num("due_at", f.due_at).boolean("queued", f.queued);
@@ -123,6 +129,8 @@ std::string payload(const run_released& f) {
 std::string payload(const runs_forgotten& f) {
   payload_writer w;
   w.num("first_day", f.first_day).num("last_day", f.last_day);
+  if (f.all)
+    w.boolean("all", true);
   return std::move(w).done();
 }
 
@@ -181,11 +189,11 @@ constexpr codec::format<aggregate>::type fact_types[] = {
      return fact{defined{read_definition(r), r.flag("enabled"), r.time("next_at")}};
    }},
   {"schedule.paused", lane::folded,
-   [](payload_reader&, const text&) -> fact { return fact{paused{}}; }},
+   [](payload_reader& r, const text&) -> fact { return fact{paused{r.time("forget_at")}}; }},
   {"schedule.resumed", lane::folded,
    [](payload_reader& r, const text&) -> fact { return fact{resumed{r.time("next_at")}}; }},
   {"schedule.deleted", lane::folded,
-   [](payload_reader&, const text&) -> fact { return fact{deleted{}}; }},
+   [](payload_reader& r, const text&) -> fact { return fact{deleted{r.time("forget_at")}}; }},
   {"schedule.run_due", lane::folded,
    [](payload_reader& r, const text&) -> fact {
      return fact{run_due{r.str("id"), r.num<time_us_t>("due_at"), r.flag("queued"),
@@ -218,7 +226,8 @@ constexpr codec::format<aggregate>::type fact_types[] = {
    }},
   {"schedule.runs_forgotten", lane::folded,
    [](payload_reader& r, const text&) -> fact {
-     return fact{runs_forgotten{r.num<std::int64_t>("first_day"), r.num<std::int64_t>("last_day")}};
+     return fact{runs_forgotten{r.num<std::int64_t>("first_day"), r.num<std::int64_t>("last_day"),
+                               r.flag("all")}};
    }},
 };
 static_assert(std::size(fact_types) == std::variant_size_v<fact>);

@@ -328,18 +328,22 @@ struct schedule_rows : rows_of {
                       {stream, tenant(), name(), std::int64_t{f.enabled}, or_null(f.next_at),
                        at.time, body_of(f.definition)}});
     arm({}, f.next_at);
+    arm(std::string(forget_item), 0);
   }
-  void operator()(const schedule::paused&) {
+  void operator()(const schedule::paused& f) {
     out.push_back(set{&schedules::spec, {stream}, {{schedules::enabled, std::int64_t{0}}}});
     next(0);
+    arm(std::string(forget_item), f.forget_at);
   }
   void operator()(const schedule::resumed& f) {
     out.push_back(set{&schedules::spec, {stream}, {{schedules::enabled, std::int64_t{1}}}});
     next(f.next_at);
+    arm(std::string(forget_item), 0);
   }
-  void operator()(const schedule::deleted&) {
+  void operator()(const schedule::deleted& f) {
     out.push_back(erase{&schedules::spec, {stream}});
     arm({}, 0);
+    arm(std::string(forget_item), f.forget_at);
   }
   void operator()(const schedule::run_due& f) {
     const auto status = f.queued ? schedule::run_status::queued : schedule::run_status::due;
@@ -375,6 +379,8 @@ struct schedule_rows : rows_of {
   void operator()(const schedule::runs_forgotten& f) {
     for (auto day = f.first_day; day <= f.last_day; ++day)
       out.push_back(erase{&runs::spec, {stream, day}});
+    if (f.all)
+      arm(std::string(forget_item), 0);
   }
   void arm_run(const std::string& id, time_us_t lease_until, time_us_t deadline) {
     arm(item(id), deadline == 0 ? lease_until : std::min(lease_until, deadline));

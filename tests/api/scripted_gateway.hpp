@@ -58,6 +58,12 @@ inline actors::gateway_handle::behavior_type scripted_gateway(actors::gateway_ha
       promise.deliver(std::uint16_t{0}, std::string(R"({"watch":"w","cursor":"c"})"));
       return promise;
     },
+    [self](std::uint16_t, const std::string&, const std::string&, const caf::actor&,
+           std::uint32_t) -> result_promise {
+      auto promise = self->make_response_promise<std::uint16_t, std::string>();
+      promise.deliver(std::uint16_t{0}, std::string(R"({"delivery":"d"})"));
+      return promise;
+    },
     [](const std::string&, std::uint32_t) {},
   };
 }

@@ -229,6 +229,10 @@ TEST_CASE("facts with nothing to say are short and come back", "[codec]") {
     {session::fact{track_appended{"t", "1"}}, R"({"track":"t","item":1})"},
     {scope::fact{scope::state_changed{}}, "{}"},
     {scope::fact{scope::retention_changed{}}, "{}"},
+    {schedule::fact{schedule::paused{5}}, R"({"forget_at":5})"},
+    {schedule::fact{schedule::deleted{5}}, R"({"forget_at":5})"},
+    {schedule::fact{schedule::runs_forgotten{1, 2, true}},
+     R"({"first_day":1,"last_day":2,"all":true})"},
   };
   for (const auto& [fact, payload] : cases) {
     auto e = codec::encode(fact, 1);

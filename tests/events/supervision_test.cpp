@@ -382,7 +382,34 @@ TEST_CASE("old runs are forgotten, and what is deleted leaves no run behind", "[
     .when(schedule::remove{})
     .then(
       {schedule::run_ended{id(start + minute), start + minute, run_status::abandoned, false, ""},
-       schedule::deleted{}});
+       schedule::deleted{(start / schedule::day_us + 31) * schedule::day_us}});
+}
+
+TEST_CASE("runs of a schedule that has no due times any more are forgotten, too", "[schedule]") {
+  const auto d = every("@every 1m");
+  const auto ran = due(start + minute);
+  const schedule::run_ended over{id(start + minute), start + minute, run_status::succeeded, false, ""};
+  const auto day = start / schedule::day_us;
+  const auto then = (day + 31) * schedule::day_us;
+  const fall_due forget{std::string(forget_item), then};
+  const schedule::runs_forgotten gone{day, day, true};
+  const schedule::run_claimed taken{id(start + minute), start + minute, "w", start + 9 * minute, 0};
+  for (const schedule::fact& end : {schedule::fact{schedule::paused{then}},
+                                    schedule::fact{schedule::deleted{then}}}) {
+    schedules({d, ran, taken, over, end}).at(then).when(forget).then({gone});
+    schedules({d, ran, taken, over, end, gone}).at(then).when(forget).nothing();
+  }
+  schedules({d, ran, taken, over, schedule::paused{then}, schedule::resumed{then + minute}})
+    .at(then)
+    .when(forget)
+    .nothing();
+  schedules({d, ran, taken, over}).at(start + 10 * minute).when(schedule::pause{}).then({schedule::paused{then}});
+  schedules({d}).when(schedule::pause{}).then({schedule::paused{}});
+  // A run by hand forgets those that are too old, and keeps the deadline of the others.
+  const auto facts =
+    schedules({d, ran, taken, over, schedule::paused{then}}).at(then + minute).when(schedule::trigger{"ada"}).decision().facts;
+  REQUIRE(facts.size() == 2);
+  CHECK(facts[0] == schedule::fact{schedule::runs_forgotten{day, day, false}});
 }
 
 TEST_CASE("states of everything that waits come back from their text", "[codec]") {
