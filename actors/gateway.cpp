@@ -326,6 +326,11 @@ public:
     ask<found_memories>(gateway_.around_->searcher, std::move(wish), std::move(then));
   }
 
+  void search(search_entries wish, std::function<void(result<found_entries>)> then) override {
+    wish.view.tail.clear();
+    ask<found_entries>(gateway_.around_->searcher, std::move(wish), std::move(then));
+  }
+
   void wait(std::string topic, time_us_t until, std::function<void(bool)> then) override {
     gateway_.around_->requests.fetch_sub(1);
     ask<bool>(gateway_.around_->feed, wait_for{std::move(topic), until},

@@ -66,6 +66,8 @@ public:
                     std::function<void(result<std::vector<projections::row>>)> then) = 0;
   /// The memories of an owner that answer a question, best first.
   virtual void search(search_memories wish, std::function<void(result<found_memories>)> then) = 0;
+  /// The entries of a session that answer a question, best first.
+  virtual void search(search_entries wish, std::function<void(result<found_entries>)> then) = 0;
   /// Goes on with true when the next fact of the topic was committed, or with false at `until`; see
   /// `wait_for`. Meanwhile the call counts as no request in progress. To miss nothing: wait first,
   /// then look.

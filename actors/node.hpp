@@ -37,7 +37,7 @@ struct limits {
   std::size_t batch_bytes = 8 << 20;
   std::uint32_t slow_commit_us =
     1'500;  ///< A longer wait for the disk lets the next commit wait a little, too.
-  std::size_t index_bytes = 256 << 20;  ///< Indexes of memories; the one searched last always fits.
+  std::size_t index_bytes = 256 << 20;  ///< Indexes of memories and entries, half each; the one searched last always fits.
   std::uint32_t watchers_max = 16'384;
   std::uint32_t receipts_days = 7;  ///< Command ids of forgotten facts are kept so long.
 };

@@ -32,7 +32,7 @@
 /// | aggregate_actor | one stream's state; decides, appends, evolves; answers views                |
 /// | journal         | detached; gathers appends into commits on the one writing connection        |
 /// | reader          | detached; windows, rows, old versions, over a connection that only reads    |
-/// | searcher        | detached; finds memories, keeps indexes of the owners searched last       |
+/// | searcher        | detached; finds memories and entries, keeps the indexes searched last     |
 /// | feed            | pushes committed facts to watchers at the head, the others catch up         |
 /// | supervisor      | arms the deadlines of everything that waits, and tells streams when they come |
 /// | delivery        | hands work to one actor as it comes, by claiming it for it                  |
@@ -225,6 +225,26 @@ struct found_memories {
   bool more = false;
 };
 
+/// Of one session, as viewed.
+struct search_entries {
+  stream_view view;
+  std::string query;
+  std::optional<time_us_t> since;
+  std::optional<time_us_t> until;
+  std::size_t skip = 0;
+  std::size_t limit = 0;
+  double min_score = 0;
+};
+struct found_entry {
+  double score = 0;
+  session::recorded_entry entry;
+};
+struct found_entries {
+  version_t version = 0;
+  std::vector<found_entry> hits;
+  bool more = false;
+};
+
 // -- from the timers, and from an actor to itself --
 
 using tick_atom = caf::atom_constant<caf::atom("tick")>;    ///< Some time has passed.
@@ -302,6 +322,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_rows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_log)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_trim)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::search_memories)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::search_entries)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::follow_feed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::facts_missed)

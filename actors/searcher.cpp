@@ -196,31 +196,28 @@ void searcher_state::start(surroundings_ptr around, std::shared_ptr<storage::log
   log_ = std::move(log);
 }
 
-void searcher_state::forget(std::list<owner>::iterator which) {
-  bytes_ -= which->bytes;
-  by_stream_.erase(which->stream);
-  owners_.erase(which);
-}
-
 result<const searchable_memories*> searcher_state::fresh(const stream_id& stream,
                                                          const storage::stream_position& at) {
-  auto known = by_stream_.find(stream);
-  if (known == by_stream_.end()) {
-    owners_.push_front({stream, {}, 0});
-    by_stream_.emplace(stream, owners_.begin());
-  } else {
-    owners_.splice(owners_.begin(), owners_, known->second);
-  }
-  auto& first = owners_.front();
-  if (auto done = first.memories.refresh(*log_, at); !done) {
-    forget(owners_.begin());
+  auto& memories = owners_.of(stream);
+  if (auto done = memories.refresh(*log_, at); !done) {
+    owners_.forget();
     return fail(done.error());
   }
-  bytes_ -= std::exchange(first.bytes, first.memories.footprint());
-  bytes_ += first.bytes;
-  while (bytes_ > around_->limits.index_bytes && owners_.size() > 1)
-    forget(std::prev(owners_.end()));
-  return &first.memories;
+  owners_.weigh(around_->limits.index_bytes / 2);
+  return &memories;
+}
+
+result<found_entries> searcher_state::search(const search_entries& wish) {
+  const auto view = frozen_view::of(*log_);
+  if (!view)
+    return fail(view.error());
+  auto& entries = sessions_.of(wish.view.stream);
+  if (auto done = entries.refresh(*log_, wish.view); !done) {
+    sessions_.forget();
+    return fail(done.error());
+  }
+  sessions_.weigh(around_->limits.index_bytes / 2);
+  return entries.search(*log_, wish);
 }
 
 result<found_memories> searcher_state::search(const search_memories& wish) {
@@ -270,6 +267,7 @@ caf::behavior searcher(caf::stateful_actor<searcher_state>* self, surroundings_p
   self->state.start(std::move(around), std::move(log));
   return {
     [self](const search_memories& wish) { return reply<found_memories>{self->state.search(wish)}; },
+    [self](const search_entries& wish) { return reply<found_entries>{self->state.search(wish)}; },
   };
 }
 

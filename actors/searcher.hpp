@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/searchable_entries.hpp"
 #include "actors/surroundings.hpp"
 #include "retrieval/index.hpp"
 
@@ -41,33 +42,69 @@ private:
   std::size_t traits_bytes_ = 0;
 };
 
-/// Answers searches. Detached, with a connection of its own: it keeps the indexes of the owners that
-/// were searched last, so that a search costs no more than the words in it.
+/// What was searched last, by stream, within a bound of bytes. The last one always fits.
+template <class T>
+class searched_last {
+public:
+  /// Of this stream, in front of the others; a new one when there is none.
+  T& of(const stream_id& stream) {
+    const auto known = by_stream_.find(stream);
+    if (known == by_stream_.end()) {
+      all_.push_front({stream, {}, 0});
+      by_stream_.emplace(stream, all_.begin());
+    } else {
+      all_.splice(all_.begin(), all_, known->second);
+    }
+    return all_.front().what;
+  }
+  /// The one in front has another size now.
+  void weigh(std::size_t bytes_max) {
+    auto& first = all_.front();
+    bytes_ -= std::exchange(first.bytes, first.what.footprint());
+    bytes_ += first.bytes;
+    while (bytes_ > bytes_max && all_.size() > 1)
+      forget(std::prev(all_.end()));
+  }
+  /// The one in front is not to be used again.
+  void forget() { forget(all_.begin()); }
+
+private:
+  struct one {
+    stream_id stream;
+    T what;
+    std::size_t bytes = 0;
+  };
+  void forget(typename std::list<one>::iterator which) {
+    bytes_ -= which->bytes;
+    by_stream_.erase(which->stream);
+    all_.erase(which);
+  }
+
+  std::list<one> all_;  ///< Last searched first.
+  std::unordered_map<stream_id, typename std::list<one>::iterator> by_stream_;
+  std::size_t bytes_ = 0;
+};
+
+/// Answers searches. Detached, with a connection of its own: it keeps the indexes of the owners and
+/// sessions that were searched last, so that a search costs no more than the words in it.
 class searcher_state {
 public:
   static constexpr const char* name = "searcher";
 
   void start(surroundings_ptr around, std::shared_ptr<storage::log_reader> log);
   result<found_memories> search(const search_memories& wish);
+  result<found_entries> search(const search_entries& wish);
 
 private:
-  struct owner {
-    stream_id stream;
-    searchable_memories memories;
-    std::size_t bytes = 0;
-  };
-
   result<found_memories> search_frozen(const search_memories& wish);
-  /// The owner's memories up to date, in front of the others.
+  /// The owner's memories up to date.
   result<const searchable_memories*> fresh(const stream_id& stream,
                                            const storage::stream_position& at);
-  void forget(std::list<owner>::iterator which);
 
   surroundings_ptr around_;
   std::shared_ptr<storage::log_reader> log_;
-  std::list<owner> owners_;  ///< Last searched first.
-  std::unordered_map<stream_id, std::list<owner>::iterator> by_stream_;
-  std::size_t bytes_ = 0;
+  searched_last<searchable_memories> owners_;
+  searched_last<searchable_entries> sessions_;
 };
 
 caf::behavior searcher(caf::stateful_actor<searcher_state>* self, surroundings_ptr around,

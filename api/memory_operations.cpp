@@ -123,6 +123,9 @@ constexpr auto search_request =
        std::to_array<field>({
          {"query", field_type::string, true,
           "A whole question or words in any language, taken literally; at most 16 KiB."},
+         {"scope", field_type::string, false,
+          "`memories` (default), `entries` of a session, or `both`."},
+         {"session", field_type::string, false, "Whose entries, with `entries` or `both`."},
        }),
        filter_fields,
        std::to_array<field>({
@@ -132,8 +135,10 @@ constexpr auto search_request =
        }));
 constexpr auto search_answer = std::to_array<field>({
   {"version", field_type::integer, true, "The version of the owner's memories that was searched."},
+  {"session_version", field_type::integer, false, "The version of the session, when it was searched."},
   {"hits", field_type::array, true,
-   "Best first: `{score, memory}`. A score is between 0 and 1 and compares hits of one answer."},
+   "Best first: `{score, memory}`, or `{score, entry}` as `session.get` has it. A score is between 0 "
+   "and 1 and compares hits of one kind in one answer."},
   {"next_cursor", field_type::string, false, "To the next page, when there is one."},
 });
 constexpr auto history_request = join(one_request, page_fields);
@@ -657,10 +662,61 @@ std::size_t read_skip(request_reader& in, const std::string& list) {
   return static_cast<std::size_t>(*skip);
 }
 
+/// What a search was asked for, and what was found so far.
+struct searching {
+  std::string list;
+  std::size_t skip = 0;
+  std::size_t limit = 0;
+  struct hit {
+    double score = 0;
+    std::string json;
+  };
+  std::vector<hit> hits;
+  bool more = false;
+  version_t version = 0;
+  version_t session_version = 0;
+};
+
+void answer_hits(const call_ptr& call, const searching& found) {
+  array_writer hits;
+  for (const auto& one : found.hits)
+    hits.raw(one.json);
+  json::object_writer out;
+  out.num("version", found.version);
+  if (found.session_version != 0)
+    out.num("session_version", found.session_version);
+  out.raw("hits", std::move(hits).done());
+  if (found.more) {
+    const cursor_part next = static_cast<std::int64_t>(found.skip + found.hits.size());
+    out.str("next_cursor", write_cursor(found.list, std::span(&next, 1)));
+  }
+  call->answer(std::move(out).done());
+}
+
+std::string hit_json(double score, std::string_view kind, const std::string& what) {
+  json::object_writer one;
+  one.raw("score", number_text(score)).raw(kind, what);
+  return std::move(one).done();
+}
+
+/// Two ranked lists as one; of equal scores the memory comes first. Both begin at the first hit.
+void merge_pages(searching& all) {
+  std::stable_sort(all.hits.begin(), all.hits.end(),
+                   [](const auto& a, const auto& b) { return a.score > b.score; });
+  all.hits.erase(all.hits.begin(),
+                 all.hits.begin() + static_cast<std::ptrdiff_t>(std::min(all.skip, all.hits.size())));
+  if (all.hits.size() > all.limit) {
+    all.hits.resize(all.limit);
+    all.more = true;
+  }
+}
+
 void search(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
   const auto owner = read_owner(in, call);
+  const auto scope = in.choice("scope", {"memories", "entries", "both"}).value_or("memories");
+  const bool entries = scope != "memories";
   actors::search_memories wish;
   wish.owner = owner.stream();
   wish.query = in.string("query").value_or("");
@@ -670,28 +726,69 @@ void search(call_ptr call) {
     in.refuse("query", "at most " + std::to_string(query_bytes_max) + " bytes");
   wish.filter = read_filter(in);
   wish.min_score = in.number("min_score", 0, 1).value_or(0);
-  wish.limit = in.count("limit", 1, hits_max).value_or(10);
-  const auto list = list_of("memory.search", owner, in,
-                            {"query", "topics", "kind", "since", "until", "where", "min_score"});
-  wish.skip = read_skip(in, list);
+  session_key key{call->tenant(), owner.app, owner.user, {}};
+  if (entries)
+    key.session = in.id("session");
+  else if (in.raw("session"))
+    in.refuse("session", "goes with the scope `entries` or `both`");
+  for (const auto* only : {"topics", "kind", "where"})
+    if (entries && in.raw(only))
+      in.refuse(only, "goes with the scope `memories`: entries have none");
+  auto found = std::make_shared<searching>();
+  found->limit = in.count("limit", 1, hits_max).value_or(10);
+  found->list = list_of("memory.search", owner, in,
+                        {"query", "scope", "session", "topics", "kind", "since", "until", "where",
+                         "min_score"});
+  found->skip = read_skip(in, found->list);
   if (refused(call, in))
     return;
-  const auto skipped = wish.skip;
+  // Of two lists any place of the one may be behind the other's.
+  const bool both = scope == "both";
+  wish.skip = both ? 0 : found->skip;
+  wish.limit = both ? found->skip + found->limit : found->limit;
+  actors::search_entries talk;
+  if (entries) {
+    talk.query = wish.query;
+    talk.since = wish.filter.since;
+    talk.until = wish.filter.until;
+    talk.skip = wish.skip;
+    talk.limit = wish.limit;
+    talk.min_score = wish.min_score;
+  }
+  const auto finish = [=] {
+    if (both)
+      merge_pages(*found);
+    answer_hits(call, *found);
+  };
+  auto search_talk = [=]() mutable {
+    view_session(call, key, 0, [=](const session_view& s) mutable {
+      talk.view = s.stream;
+      call->search(std::move(talk),
+                   call->on<actors::found_entries>([=](const actors::found_entries& some) {
+                     found->session_version = some.version;
+                     found->more |= some.more;
+                     for (const auto& hit : some.hits)
+                       found->hits.push_back(
+                         {hit.score, hit_json(hit.score, "entry", entry_json(hit.entry))});
+                     finish();
+                   }));
+    });
+  };
+  if (scope == "entries") {
+    search_talk();
+    return;
+  }
   call->search(std::move(wish),
-               call->on<actors::found_memories>([=](const actors::found_memories& found) {
-                 array_writer hits;
-                 for (const auto& hit : found.hits) {
-                   json::object_writer one;
-                   one.raw("score", number_text(hit.score)).raw("memory", memory_json(hit.row));
-                   hits.raw(std::move(one).done());
-                 }
-                 json::object_writer out;
-                 out.num("version", found.version).raw("hits", std::move(hits).done());
-                 if (found.more) {
-                   const cursor_part next = static_cast<std::int64_t>(skipped + found.hits.size());
-                   out.str("next_cursor", write_cursor(list, std::span(&next, 1)));
-                 }
-                 call->answer(std::move(out).done());
+               call->on<actors::found_memories>([=](const actors::found_memories& some) mutable {
+                 found->version = some.version;
+                 found->more |= some.more;
+                 for (const auto& hit : some.hits)
+                   found->hits.push_back(
+                     {hit.score, hit_json(hit.score, "memory", memory_json(hit.row))});
+                 if (entries)
+                   search_talk();
+                 else
+                   finish();
                }));
 }
 

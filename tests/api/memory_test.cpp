@@ -177,6 +177,87 @@ TEST_CASE("a memory that is superseded or invalidated leaves search and stays in
   CHECK(n->bad("memory.invalidate", of_ada({{"id", "none"}})).code == errc::not_found);
 }
 
+TEMPLATE_TEST_CASE("entries of a session are searched as memories are", "[memory]", sqlite_backend,
+                   postgres_backend) {
+  node_on<TestType> n;
+  const json talk{{"app", "shop"}, {"user", "ada"}, {"session", "s1"}};
+  const auto say = [&](const json& where, const std::string& role, const json& content) {
+    n->ok("session.append", with(where, {{"entry", {{"role", role}, {"content", content}}}}));
+  };
+  const auto hits = [&](const json& more) {
+    std::vector<std::string> out;
+    const auto answer = n->ok("memory.search", with(of_ada({{"session", "s1"}}), more));
+    for (const auto& hit : answer["hits"])
+      out.push_back(hit.contains("memory")
+                      ? "memory: " + std::string(hit["memory"]["text"])
+                      : hit["entry"]["entry"]["content"].dump());
+    return out;
+  };
+  n->ok("session.create", talk);
+  say(talk, "user", "Which harbours did we visit?");
+  say(talk, "assistant", "Kotor and Bar.");
+  say(talk, "user", json::array({{{"type", "text"}, {"text", "The lighthouse was closed"}}}));
+  remember(n, "The lighthouse keeper is called Ivo");
+  const json entries{{"scope", "entries"}};
+  REQUIRE_FALSE(hits(with(entries, {{"query", "lighthouses"}})).empty());
+  CHECK(hits(with(entries, {{"query", "lighthouses"}})).front().find("was closed")
+        != std::string::npos);
+  CHECK(hits(with(entries, {{"query", "type"}})).empty());
+  CHECK(hits(with(entries, {{"query", "keeper"}})).empty());
+  // The answer is found by its question.
+  const auto harbours = hits(with(entries, {{"query", "harbours visited"}}));
+  REQUIRE(harbours.size() == 2);
+  CHECK(harbours[1] == "\"Kotor and Bar.\"");
+  const auto both = hits({{"scope", "both"}, {"query", "lighthouse"}});
+  CHECK(std::count(both.begin(), both.end(), "memory: The lighthouse keeper is called Ivo") == 1);
+  CHECK(std::count_if(both.begin(), both.end(), [](const auto& hit) {
+          return hit.find("was closed") != std::string::npos;
+        }) == 1);
+  // Page by page the same.
+  strings paged;
+  json request = of_ada({{"session", "s1"}, {"scope", "both"}, {"query", "lighthouse"}, {"limit", 1}});
+  for (int pages = 0; pages < 5; ++pages) {
+    const auto page = n->ok("memory.search", request);
+    for (const auto& hit : page["hits"])
+      paged.push_back(hit.contains("memory")
+                        ? "memory: " + std::string(hit["memory"]["text"])
+                        : hit["entry"]["entry"]["content"].dump());
+    if (!page.contains("next_cursor"))
+      break;
+    request["cursor"] = page["next_cursor"];
+  }
+  CHECK(paged == both);
+  // What comes later is found at once, after a restart too; a fork has its past, and no more.
+  say(talk, "user", "Dolphins followed the ferry");
+  CHECK(hits(with(entries, {{"query", "dolphin"}})).front() == "\"Dolphins followed the ferry\"");
+  const auto fork = n->ok("session.fork", with(talk, {{"new_session", "s2"}}));
+  say(talk, "user", "Only here: pelicans");
+  say({{"app", "shop"}, {"user", "ada"}, {"session", "s2"}}, "user", "Only there: herons");
+  n->restart();
+  const json other{{"scope", "entries"}, {"session", "s2"}};
+  CHECK(hits(with(other, {{"query", "dolphin"}})).front() == "\"Dolphins followed the ferry\"");
+  CHECK(hits(with(other, {{"query", "herons"}})).front() == "\"Only there: herons\"");
+  CHECK(hits(with(other, {{"query", "pelicans"}})).empty());
+  CHECK(hits(with(entries, {{"query", "herons"}})).empty());
+  // Nothing of a former life.
+  n->ok("session.delete", talk);
+  CHECK(n->bad("memory.search", with(talk, with(entries, {{"query", "ferry"}}))).code
+        == errc::not_found);
+  n->ok("session.create", talk);
+  CHECK(hits(with(entries, {{"query", "ferry"}})).empty());
+  say(talk, "user", "Another ferry");
+  CHECK(hits(with(entries, {{"query", "ferry"}})) == strings{"\"Another ferry\""});
+
+  const auto field = [&](const json& more) {
+    return n->bad("memory.search", with(of_ada({{"query", "x"}}), more)).field;
+  };
+  CHECK(field({{"scope", "all"}}) == "scope");
+  CHECK(field({{"scope", "entries"}}) == "session");
+  CHECK(field({{"session", "s1"}}) == "session");
+  CHECK(field({{"scope", "both"}, {"session", "s1"}, {"topics", {"a"}}}) == "topics");
+  CHECK(field({{"scope", "entries"}, {"session", "s1"}, {"cursor", "x"}}) == "cursor");
+}
+
 TEMPLATE_TEST_CASE("searches are filtered, limited and paged", "[memory]", sqlite_backend,
                    postgres_backend) {
   node_on<TestType> n;
