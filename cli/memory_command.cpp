@@ -169,6 +169,17 @@ void print_hits(const invocation& call, const json_view& a) {
                     {.title = "TEXT", .shrinks = true},
                     {.title = "TOPICS", .shrinks = true, .paint = style::dim}});
   for (const auto& hit : a.array("hits")) {
+    if (const auto said = hit.raw("entry")) {
+      const json_view recorded(*said);
+      const json_view e(recorded.raw("entry").value_or("{}"));
+      const auto content = e.str("content");
+      table.add({std::string(hit.raw("score").value_or("")).substr(0, 5), e.str("id"),
+                 short_time(recorded.str("recorded_at")),
+                 e.str("role") + ": "
+                   + (content.empty() ? std::string(e.raw("content").value_or("")) : content),
+                 ""});
+      continue;
+    }
     const json_view m(hit.raw("memory").value_or("{}"));
     const auto event = m.str("event_time");
     table.add({std::string(hit.raw("score").value_or("")).substr(0, 5), m.str("id"),
@@ -190,16 +201,22 @@ command search_command() {
     std::uint64_t limit = 10;
     std::string min_score;
     std::string cursor;
+    std::string scope;
+    std::string session;
   };
   return {
     .name = "search",
-    .summary = "Find the memories that answer a question.",
+    .summary = "Find the memories, or a session's entries, that answer a question.",
     .audience = audience,
     .examples = {"recalld memory search 'How does Anna like her tea?' --app demo --user anna",
-                 "recalld memory search 'harbour' --app demo --user anna --kind episode --limit 3"},
+                 "recalld memory search 'harbour' --app demo --user anna --kind episode --limit 3",
+                 "recalld memory search 'harbour' --app demo --user anna --scope both --session s1"},
     .prepare = [](CLI::App& app) -> runner {
       auto o = std::make_shared<options>();
       app.add_option("QUERY", o->query, "A question or words; taken literally.")->required();
+      app.add_option("--scope", o->scope, "memories, entries or both. Default: memories.")
+        ->type_name("WORD");
+      app.add_option("--session", o->session, "Whose entries.")->type_name("ID");
       app.add_option("--limit", o->limit, "Hits on a page, up to 100. Default: 10.")
         ->type_name("N");
       app.add_option("--min-score", o->min_score, "Leave out hits below this, 0 to 1.")
@@ -213,6 +230,8 @@ command search_command() {
         if (!w)
           return call.fail(w.error());
         w->str("query", o->query).num("limit", o->limit);
+        add_word(*w, "scope", o->scope);
+        add_word(*w, "session", o->session);
         if (auto added = add_filter_members(*w, *o); !added)
           return call.fail(added.error());
         if (auto added = add_json(*w, "min_score", o->min_score); !added)
