@@ -350,6 +350,25 @@ public:
 
   const zone_rules* zones() const override { return gateway_.around_->zones; }
 
+  result<std::string> seal(std::string_view plain) const override {
+    if (!gateway_.around_->keys)
+      return fail_with(no_keys());
+    return gateway_.around_->keys->seal(plain);
+  }
+  result<std::string> unseal(std::string_view sealed) const override {
+    if (!gateway_.around_->keys)
+      return fail_with(no_keys());
+    return gateway_.around_->keys->unseal(sealed);
+  }
+  std::string sealing_key() const override {
+    return gateway_.around_->keys ? gateway_.around_->keys->newest() : std::string();
+  }
+  result<void> rotate_keys() override {
+    if (!gateway_.around_->keys)
+      return fail_with(no_keys());
+    return gateway_.around_->keys->rotate();
+  }
+
   void retention_of(std::string app, std::function<void(retention)> then) override {
     auto stream = app_stream(tenant_, app);
     auto known = gateway_.retentions_.find(stream);
@@ -406,6 +425,7 @@ public:
   }
 
 private:
+  static error no_keys() { return {errc::unavailable, "this node has no key file"}; }
   static tl::unexpected<error> fail_with(error e) { return recalld::fail(std::move(e)); }
 
   bool takes_null(std::string_view name) const {

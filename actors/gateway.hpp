@@ -74,6 +74,13 @@ public:
   virtual void wait(std::string topic, time_us_t until, std::function<void(bool)> then) = 0;
   /// The time zones there are.
   virtual const zone_rules* zones() const = 0;
+  /// What must not be readable at rest, and back; see `key_ring.hpp`. `unavailable` without keys.
+  virtual result<std::string> seal(std::string_view plain) const = 0;
+  virtual result<std::string> unseal(std::string_view sealed) const = 0;
+  /// The name of the key that seals, as it stands in what it sealed; empty without keys.
+  virtual std::string sealing_key() const = 0;
+  /// Seals with a fresh key from now on; what older keys sealed still opens.
+  virtual result<void> rotate_keys() = 0;
   /// The retention rules of an application.
   virtual void retention_of(std::string app, std::function<void(retention)> then) = 0;
   /// Writes the rows of tables again from the log while commits go on.

@@ -167,6 +167,12 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   if (!cache)
     return fail(cache.error());
   around.cache = std::move(*cache);
+  if (!options.key_file.empty()) {
+    auto keys = key_ring::open(options.key_file);
+    if (!keys)
+      return fail(keys.error());
+    around.keys = std::move(*keys);
+  }
 
   log_place heads;
   for (std::size_t i = 0; i < std::max<std::size_t>(1, options.readers); ++i) {

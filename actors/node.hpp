@@ -50,6 +50,9 @@ struct node_options {
   std::chrono::milliseconds lease_length{3'000};  ///< How long a node that is gone is waited for.
   std::filesystem::path cache_directory;  ///< Empty: no hot cache.
   std::size_t cache_bytes = 64 << 20;
+  /// Keys that credentials are sealed with, see `key_ring.hpp`; made when it does not exist. Empty:
+  /// there are none, and credentials are refused.
+  std::filesystem::path key_file;
   actors::limits limits{};
   std::span<const operation> operations;  ///< Usually `api::catalogue()`.
   std::size_t readers = 2;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/key_ring.hpp"
 #include "actors/node.hpp"
 #include "actors/protocol.hpp"
 #include "events/zones.hpp"
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +29,7 @@ struct surroundings {
   std::string name;
   storage::log_identity log;
   std::shared_ptr<storage::snapshot_cache> cache;
+  std::optional<key_ring> keys;  ///< Nothing: nothing can be sealed.
   std::function<time_us_t()> clock;
   const zone_rules* zones = nullptr;
   /// The node cannot go on; see `node_options::on_fatal`.

@@ -5,6 +5,7 @@
 #include <caf/all.hpp>
 
 #include <chrono>
+#include <set>
 
 namespace recalld::actors {
 
@@ -33,6 +34,7 @@ void timers_state::tick() {
   if (ticks_ % ticks_per_second == 0) {
     self_->send(around_->directory, tick_atom::value);
     expire_sessions();
+    expire_values();
   }
   if (ticks_ % (flush_every_s * ticks_per_second) == 0 && around_->cache)
     around_->cache->flush_soon();
@@ -70,6 +72,41 @@ void timers_state::expire_sessions() {
         }
       },
       [this](const caf::error&) { expiring_ = false; });
+}
+
+void timers_state::expire_values() {
+  namespace values = projections::short_values;
+  if (expiring_values_)
+    return;
+  expiring_values_ = true;
+  projections::row_query query;
+  query.table = &values::spec;
+  query.index = values::by_expiry;
+  query.limit = expire_at_once;
+  query.where.push_back({values::expires_at, std::nullopt, around_->clock(), false});
+  self_->request(around_->readers.back(), caf::infinite, read_rows{std::move(query)})
+    .then(
+      [this](reply<std::vector<projections::row>>& r) {
+        expiring_values_ = false;
+        if (!r.value)
+          return;  // The next tick tries again.
+        // One command takes out all that is over in a stream.
+        std::set<stream_id> streams;
+        for (const auto& row : *r.value) {
+          const auto word = [&](values::column c) { return std::get<std::string>(row[c]); };
+          streams.insert(value_space::stream_of(word(values::tenant), word(values::app),
+                                                word(values::type), word(values::key)));
+        }
+        for (const auto& stream : streams) {
+          submit wish;
+          wish.stream = stream;
+          wish.command = std::make_shared<const any_command>(
+            std::in_place_type<value_space::command>, value_space::expire{});
+          wish.now = around_->clock();
+          caf::anon_send(around_->directory, std::move(wish));
+        }
+      },
+      [this](const caf::error&) { expiring_values_ = false; });
 }
 
 caf::behavior timers(caf::stateful_actor<timers_state>* self, surroundings_ptr around) {

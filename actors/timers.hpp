@@ -17,11 +17,13 @@ public:
 
 private:
   void expire_sessions();
+  void expire_values();
 
   caf::stateful_actor<timers_state>* self_ = nullptr;
   surroundings_ptr around_;
   std::uint64_t ticks_ = 0;
   bool expiring_ = false;
+  bool expiring_values_ = false;
 };
 
 caf::behavior timers(caf::stateful_actor<timers_state>* self, surroundings_ptr around);

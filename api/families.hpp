@@ -18,6 +18,8 @@ std::span<const actors::operation> context_operations();
 std::span<const actors::operation> track_operations();
 std::span<const actors::operation> scope_operations();   ///< `app.*` and `user.*`.
 std::span<const actors::operation> memory_operations();  ///< `memory.*`.
+std::span<const actors::operation> value_operations();   ///< `value.*`.
+std::span<const actors::operation> principal_operations();  ///< `principal.*` and `usage.*`.
 std::span<const actors::operation>
 inbox_operations();  ///< `approval.*`, `grant.*`, `clarification.*`.
 std::span<const actors::operation> schedule_operations();  ///< `schedule.*`, `run.*`, `effect.*`.

@@ -12,6 +12,8 @@ command approvals_command();
 command clarifications_command();
 command schedules_command();
 command effects_command();
+command principal_command();
+command usage_command();
 command import_command();
 command export_command();
 command backup_command();

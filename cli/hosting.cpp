@@ -73,6 +73,7 @@ actors::node_options node_options_of(const settings& s, std::unique_ptr<storage:
   o.cache_bytes = s.number("cache.bytes");
   if (o.cache_bytes > 0)
     o.cache_directory = s.path("cache.directory");
+  o.key_file = s.path("data") / "recalld.key";
   o.readers = s.number("readers");
   o.name = s.text("node.name");
   o.operations = api::catalogue();

@@ -21,6 +21,9 @@ find_package(CURL REQUIRED)
 # the shared library needs none of them.
 pkg_check_modules(rocksdb REQUIRED IMPORTED_TARGET rocksdb)
 
+# Sealing of credentials at rest.
+pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
+
 # Folding of text (docs/decisions/0016-retrieval.md).
 pkg_check_modules(icu REQUIRED IMPORTED_TARGET icu-uc)
 # libstemmer has neither a CMake package nor a .pc file.

@@ -9,9 +9,11 @@
 #include "events/effect.hpp"
 #include "events/memory_space.hpp"
 #include "events/permission.hpp"
+#include "events/principal.hpp"
 #include "events/schedule.hpp"
 #include "events/scope.hpp"
 #include "events/session.hpp"
+#include "events/value_space.hpp"
 
 /// The one list of aggregates. A new one is a line here, a line in `projections/projections.cpp`
 /// and files of its own; nothing in `actors/` or `storage/`.
@@ -30,7 +32,9 @@ using aggregates = aggregate_list<session::aggregate,        //
                                   clarification::aggregate,  //
                                   permission::aggregate,     //
                                   schedule::aggregate,       //
-                                  effect::aggregate>;
+                                  effect::aggregate,         //
+                                  value_space::aggregate,    //
+                                  principal::aggregate>;
 
 using any_fact = aggregates::facts;
 using any_command = aggregates::commands;

@@ -122,7 +122,7 @@ std::span<const stream_kind_row> stream_kinds() {
     {schedule, "schedule", {"tenant", "name"}},
     {effect, "effect", {"tenant", "key"}},
     {memory_space, "memory_space", {"tenant", "app", "user"}},
-    {value, "value", {"tenant", "key"}},
+    {value, "value", {"tenant", "app", "type", "bucket"}},
     {principal, "principal", {"tenant", "principal"}},
     {lineage, "lineage", {"tenant", "lineage"}},
   };

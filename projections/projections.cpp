@@ -31,6 +31,8 @@ struct projecting {
   void operator()(const permission::fact& f) const { project_permission(at, f, out); }
   void operator()(const schedule::fact& f) const { project_schedule(at, f, out); }
   void operator()(const effect::fact& f) const { project_effect(at, f, out); }
+  void operator()(const value_space::fact& f) const { short_values::project(at, f, out); }
+  void operator()(const principal::fact& f) const { principals::project(at, f, out); }
 };
 
 }  // namespace
@@ -39,9 +41,11 @@ std::span<const table* const> tables() {
   static constexpr const table* all[] = {
     &sessions::spec,      &session_state::spec, &contexts::spec,
     &scope_state::spec,   &memories::spec,      &memory_revisions::spec,
-    &memory_topics::spec, &memory_words::spec,  &receipts::spec,
-    &inbox::spec,         &grants::spec,        &schedules::spec,
-    &runs::spec,          &effects::spec,       &agenda::spec};
+    &memory_topics::spec, &memory_words::spec,  &short_values::spec,
+    &principals::spec,    &model_sessions::spec,
+    &receipts::spec,      &inbox::spec,         &grants::spec,
+    &schedules::spec,     &runs::spec,          &effects::spec,
+    &agenda::spec};
   return all;
 }
 

@@ -134,6 +134,50 @@ extern const table spec;
 /// Positions in `spec.indexes`.
 enum index : std::size_t { by_creation };
 }  // namespace memory_words
+namespace short_values {
+enum column : std::size_t {
+  stream,
+  key,
+  tenant,
+  app,
+  type,
+  json,
+  created_at,
+  updated_at,
+  expires_at
+};
+extern const table spec;  ///< One row a value that lives for a time, until it has been taken out.
+/// Positions in `spec.indexes`.
+enum index : std::size_t { by_type, by_expiry };
+void project(const envelope& at, const value_space::fact& fact, std::vector<change>& out);
+}  // namespace short_values
+namespace principals {
+enum column : std::size_t {
+  stream,
+  tenant,
+  principal,
+  username,
+  status,
+  admin,
+  network,
+  topics,
+  metadata,
+  created_at,
+  updated_at
+};
+extern const table spec;  ///< One row a principal with a record.
+/// Positions in `spec.indexes`.
+enum index : std::size_t { by_tenant };
+void project(const envelope& at, const recalld::principal::fact& fact, std::vector<change>& out);
+}  // namespace principals
+namespace model_sessions {
+enum column : std::size_t { stream, session, tenant, principal, sealed_by };
+extern const table spec;  ///< One row a model session; `sealed_by` names a key, empty = no credential.
+/// Positions in `spec.indexes`.
+enum index : std::size_t { by_key };
+/// The name of the key that sealed a credential; see `key_ring.hpp`.
+std::string_view key_of(std::string_view sealed);
+}  // namespace model_sessions
 namespace receipts {
 enum column : std::size_t {
   command,

@@ -71,6 +71,7 @@ public:
     actors::node_options wanted;
     wanted.store = std::move(*store);
     wanted.cache_directory = directory_.path() / "cache";
+    wanted.key_file = directory_.path() / "recalld.key";
     wanted.operations = api::catalogue();
     wanted.limits = limits;
     wanted.clock = [this] { return now(); };

@@ -32,7 +32,8 @@ SLOW = float(os.environ.get("RECALLD_TEST_PATIENCE", "60"))
 COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "session create", "session append",
             "session get", "session messages", "session list", "session state", "session fork", "session close",
             "session delete", "memory", "memory add", "memory search", "memory list", "memory show", "memory history",
-            "memory invalidate", "memory delete", "approvals", "approvals list", "approvals show", "approvals approve",
+            "memory invalidate", "memory delete", "usage", "principal", "principal purge",
+            "approvals", "approvals list", "approvals show", "approvals approve",
             "approvals reject", "approvals watch", "clarifications", "clarifications list", "clarifications answer",
             "schedules", "schedules add", "schedules list", "schedules pause", "schedules resume", "schedules trigger",
             "schedules delete", "schedules next", "schedules runs", "effects", "effects list", "effects reconcile",
@@ -40,7 +41,8 @@ COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "sessi
             "migrate", "replay", "config", "completion"]
 
 # Those that only have commands below them.
-GROUPS = ("session", "memory", "certs", "eval", "approvals", "clarifications", "schedules", "effects")
+GROUPS = ("session", "memory", "principal", "certs", "eval", "approvals", "clarifications", "schedules",
+          "effects")
 
 
 class Failure(Exception):
@@ -257,6 +259,24 @@ def test_memories(box):
     check(box.error("memory", "show", made["id"], *WHO, status=3)["code"] == "not_found")
     check(box.error("memory", "history", made["id"], *WHO, status=3)["code"] == "not_found")
     check(box.json("memory", "search", "tea", *WHO)["hits"] == [])
+
+
+def test_principals(box):
+    box.serve()
+    key = os.path.join(box.data, "recalld.key")
+    check(os.stat(key).st_mode & 0o777 == 0o600, oct(os.stat(key).st_mode))
+    box.run("call", "principal.put_session", '{"principal":"anna","session":"main","model":"small","credential":"k"}')
+    for i in (1, 2, 2):
+        box.run("call", "usage.record", json.dumps({"principal": "anna", "call": f"c{i}", "session": "main", "prompt_tokens": 7,
+                                                    "completion_tokens": 3, "duration_ms": 40}))
+    used = box.json("usage", "anna")
+    check(used["total"]["calls"] == 2 and used["total"]["total_tokens"] == 20, used)
+    shown = box.run("usage", "anna").stdout
+    check("small" in shown and "main" in shown and "20" in shown, shown)
+    check(box.json("principal", "purge", "anna", "--dry-run")["purged"] is False)
+    check("1 model sessions" in box.run("principal", "purge", "anna", "--dry-run").stdout)
+    check("purged" in box.run("principal", "purge", "anna").stdout)
+    check(box.json("usage", "anna")["total"]["calls"] == 0)
 
 
 # --- a server and its sessions ---------------------------------------------------------------------

@@ -140,6 +140,19 @@ std::vector<any_fact> rich_facts() {
     effect::fact{effect::extended{1'700'006'520'000'000}},
     effect::fact{effect::ended{effect::status::completed, R"({"id":7})", "eve"}},
     effect::fact{effect::doubted{}},
+    value_space::fact{value_space::value_set{"a", R"({"x":1})", 1'700'000'000'000'000,
+                                             1'700'000'001'000'000, 1'700'000'061'000'000}},
+    value_space::fact{value_space::value_ended{"a"}},
+    value_space::fact{value_space::begun_anew{}},
+    principal::fact{principal::record_put{{"ada", "idle", true, "web", {"tea"}, R"({"a":1})"},
+                                          1'700'000'000'000'000}},
+    principal::fact{principal::session_put{
+      "main", {"local", "http://127.0.0.1:8080", "small", "chat", "1.k.box"}}},
+    principal::fact{principal::session_dropped{"main"}},
+    principal::fact{principal::attached{"team", {"chat", "team"}}},
+    principal::fact{principal::detached{"team"}},
+    principal::fact{principal::usage_recorded{"c1", "main", "small", {1, 7, 3, 2, 10, 40}}},
+    principal::fact{principal::purged{}},
   };
 }
 
@@ -360,7 +373,9 @@ TEST_CASE("facts lie in their lanes under their keys", "[codec]") {
   CHECK(keyed
         == std::set<std::string_view>{"session.entry_appended", "session.track_appended",
                                       "memory_space.added", "memory_space.retold",
-                                      "memory_space.updated", "memory_space.status_changed"});
+                                      "memory_space.updated", "memory_space.status_changed",
+                                      "value.set", "principal.session_put",
+                                      "principal.usage_recorded"});
   CHECK(paged
         == std::set<std::string_view>{"session.entry_appended", "session.track_appended",
                                       "scope.id_reserved"});

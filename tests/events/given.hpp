@@ -179,6 +179,12 @@ inline auto given_scope(const std::vector<scope::fact>& facts) {
   return told_past<scope::aggregate>(facts);
 }
 
+inline auto given_values(const std::vector<value_space::fact>& facts) {
+  return told_past<value_space::aggregate>(facts);
+}
+inline auto given_principal(const std::vector<principal::fact>& facts) {
+  return told_past<principal::aggregate>(facts);
+}
 inline auto given_memories(const std::vector<memory_space::fact>& facts) {
   return told_past<memory_space::aggregate>(facts);
 }

@@ -176,7 +176,8 @@ TEST_CASE("tables are described consistently", "[tables]") {
   CHECK(names
         == std::set<std::string_view>{"sessions", "session_state", "contexts", "scope_state",
                                       "memories", "memory_revisions", "memory_topics",
-                                      "memory_words", "inbox", "grants", "schedules", "runs",
+                                      "memory_words", "short_values", "principals",
+                                      "model_sessions", "inbox", "grants", "schedules", "runs",
                                       "effects", "agenda", "receipts"});
   CHECK(find_table("nonsense") == nullptr);
   CHECK(find_table("") == nullptr);
@@ -205,6 +206,13 @@ TEST_CASE("columns are where their names say", "[tables]") {
   CHECK(name(memory_topics::spec, memory_topics::topic) == "topic");
   CHECK(name(memory_words::spec, memory_words::active) == "active");
   CHECK(name(memory_words::spec, memory_words::metadata) == "metadata");
+  CHECK(name(short_values::spec, short_values::expires_at) == "expires_at");
+  CHECK(name(principals::spec, principals::updated_at) == "updated_at");
+  CHECK(name(model_sessions::spec, model_sessions::sealed_by) == "sealed_by");
+  CHECK(model_sessions::spec.indexes[model_sessions::by_key].name == "by_key");
+  CHECK(short_values::spec.indexes[short_values::by_type].name == "by_type");
+  CHECK(short_values::spec.indexes[short_values::by_expiry].name == "by_expiry");
+  CHECK(principals::spec.indexes[principals::by_tenant].name == "by_tenant");
   CHECK(memories::spec.indexes[memories::by_update].name == "by_update");
   CHECK(memory_topics::spec.indexes[memory_topics::by_topic].name == "by_topic");
   CHECK(memory_words::spec.indexes[memory_words::by_creation].name == "by_creation");
@@ -490,6 +498,68 @@ TEST_CASE("a memory that is deleted has no rows", "[memories]") {
   CHECK(remembered({limit_changed{{1, true}}}).tell_all(false).empty());
   // Facts about what is gone change nothing.
   CHECK(remembered({tea(), removed{"m1"}, removed{"m1", true}}).tell_all(false).empty());
+}
+
+TEST_CASE("a value has a row until it ends", "[values]") {
+  using namespace value_space;
+  const auto rows_of = [](const std::vector<value_space::fact>& facts) {
+    rows_in_memory rows;
+    version_t version = 0;
+    for (const auto& f : facts) {
+      auto e = at(++version);
+      e.stream = stream_of("acme", "chat", "note", "a");
+      REQUIRE(rows.apply(changes_of(e, f)));
+    }
+    return rows.of(short_values::spec);
+  };
+  const value_set a{"a", "[1]", 1, 2, 3};
+  const row expected{std::int64_t{7}, "a", "acme", "chat", "note", "[1]",
+                     std::int64_t{1}, std::int64_t{2}, std::int64_t{3}};
+  CHECK(rows_of({a}) == std::vector<row>{expected});
+  CHECK(rows_of({value_set{"a", "0", 1, 1, 1}, a}) == std::vector<row>{expected});
+  CHECK(rows_of({a, value_ended{"a"}}).empty());
+  CHECK(rows_of({a, begun_anew{}}).empty());
+}
+
+TEST_CASE("a principal has a row from its record to its purge", "[principals]") {
+  using namespace principal;
+  const auto rows_of = [](const std::vector<principal::fact>& facts) {
+    rows_in_memory rows;
+    version_t version = 0;
+    for (const auto& f : facts) {
+      auto e = at(++version);
+      e.stream = {stream_kind::principal, {"acme", "ada"}};
+      REQUIRE(rows.apply(changes_of(e, f)));
+    }
+    return rows.of(principals::spec);
+  };
+  const record_put told{{"Ada", "idle", true, "web", {"tea"}, ""}, 5};
+  CHECK(rows_of({told})
+        == std::vector<row>{{std::int64_t{7}, "acme", "ada", "Ada", "idle", std::int64_t{1}, "web",
+                             R"(["tea"])", "{}", std::int64_t{5}, noon + 1}});
+  CHECK(rows_of({told, detached{"x"}}).front()[principals::updated_at] == value{noon + 2});
+  CHECK(rows_of({detached{"x"}}).empty());
+  CHECK(rows_of({told, purged{}}).empty());
+}
+
+TEST_CASE("a model session has a row that names the key of its credential", "[principals]") {
+  using namespace principal;
+  const auto rows_of = [](const std::vector<principal::fact>& facts) {
+    rows_in_memory rows;
+    version_t version = 0;
+    for (const auto& f : facts) {
+      auto e = at(++version);
+      e.stream = {stream_kind::principal, {"acme", "ada"}};
+      REQUIRE(rows.apply(changes_of(e, f)));
+    }
+    return rows.of(model_sessions::spec);
+  };
+  const session_put main{"main", {"local", "", "small", "", "1.abcd.box"}};
+  const row expected{std::int64_t{7}, "main", "acme", "ada", "abcd"};
+  CHECK(rows_of({main}) == std::vector<row>{expected});
+  CHECK(rows_of({session_put{"main", {}}}).front()[model_sessions::sealed_by] == value{""});
+  CHECK(rows_of({main, session_put{"b", {}}, session_dropped{"b"}}) == std::vector<row>{expected});
+  CHECK(rows_of({main, purged{}}).empty());
 }
 
 TEST_CASE("the first fact of a command leaves its receipt, before anything else", "[receipts]") {
