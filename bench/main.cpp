@@ -29,6 +29,7 @@ constexpr part parts[] = {
   {"feed", "one log followed by many watchers", feed},
   {"postgres", "the same on Postgres, beside bare multi-row inserts", postgres},
   {"waiting", "approvals, deadlines and schedules: wakes, lateness, arming", waiting},
+  {"search", "searching the memories of one owner among a thousand", search},
 };
 
 constexpr long tmpfs_magic = 0x01021994;
