@@ -1,5 +1,6 @@
 #include "api/answers.hpp"
 #include "api/cursor.hpp"
+#include "api/histories.hpp"
 #include "api/row_pages.hpp"
 #include "api/steps.hpp"
 
@@ -109,6 +110,7 @@ constexpr auto purge_answer = std::to_array<field>({
   {"purged", field_type::boolean, true, "False for a dry run."},
   {"sessions", field_type::integer, false, "Model sessions that go, with their credentials."},
   {"collections", field_type::integer, false, "Attachments that go; the memories stay."},
+  {"histories", field_type::integer, false, "Histories that go, or went."},
   {"calls", field_type::integer, false, "Calls whose usage goes."},
 });
 
@@ -250,23 +252,29 @@ void purge(call_ptr call) {
   if (!in.flag("dry_run").value_or(false)) {
     if (refused(call, in))
       return;
+    // Whoever gets no answer purges again, which drops the histories that the first time left.
     call->submit(key.stream(), any_command(principal::command(principal::purge{})), {},
                  call->on<committed>([=](const committed& done) {
-                   auto out = written(done);
-                   out.boolean("purged", true);
-                   call->answer(std::move(out).done());
+                   drop_histories(call, key.id, [=](std::uint64_t histories) {
+                     auto out = written(done);
+                     out.boolean("purged", true).num("histories", histories);
+                     call->answer(std::move(out).done());
+                   });
                  }));
     return;
   }
   view_principal(call, in, key, [=](version_t version, const state_ptr& s) {
-    json::object_writer out;
-    out.num("version", version)
-      .num("position", std::uint64_t{0})
-      .boolean("purged", false)
-      .num("sessions", static_cast<std::uint64_t>(s->sessions.size()))
-      .num("collections", static_cast<std::uint64_t>(s->collections.size()))
-      .num("calls", s->all.total.calls);
-    call->answer(std::move(out).done());
+    count_histories(call, key.id, [=](std::uint64_t histories) {
+      json::object_writer out;
+      out.num("version", version)
+        .num("position", std::uint64_t{0})
+        .boolean("purged", false)
+        .num("sessions", static_cast<std::uint64_t>(s->sessions.size()))
+        .num("collections", static_cast<std::uint64_t>(s->collections.size()))
+        .num("histories", histories)
+        .num("calls", s->all.total.calls);
+      call->answer(std::move(out).done());
+    });
   });
 }
 

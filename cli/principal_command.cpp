@@ -74,9 +74,9 @@ command purge_command() {
                                  print_written(a, "purged");
                                else
                                  fmt::print(
-                                   "would go: {} model sessions, {} attachments, "
+                                   "would go: {} model sessions, {} attachments, {} histories, "
                                    "the usage of {} calls\n",
-                                   a.num("sessions"), a.num("collections"),
+                                   a.num("sessions"), a.num("collections"), a.num("histories"),
                                    a.num("calls"));
                              });
       };
