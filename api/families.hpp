@@ -21,6 +21,7 @@ std::span<const actors::operation> memory_operations();  ///< `memory.*`.
 std::span<const actors::operation> value_operations();   ///< `value.*`.
 std::span<const actors::operation> principal_operations();  ///< `principal.*` and `usage.*`.
 std::span<const actors::operation> history_operations();    ///< `history.*`.
+std::span<const actors::operation> key_operations();        ///< `key.*`.
 std::span<const actors::operation>
 inbox_operations();  ///< `approval.*`, `grant.*`, `clarification.*`.
 std::span<const actors::operation> schedule_operations();  ///< `schedule.*`, `run.*`, `effect.*`.

@@ -13,7 +13,7 @@ const command& program() {
        "recalld replay s1 --app demo --user anna --at 7  the session as it was at version 7",
        "recalld replay --verify                          compare every row with the log"},
     .children = {serve_command(),     doctor_command(),         certs_command(),
-                 bench_command(),          session_command(),
+                 key_command(),       bench_command(),          session_command(),
                  memory_command(),    usage_command(),          principal_command(),
                  approvals_command(), clarifications_command(), schedules_command(),
                  effects_command(),   eval_command(),           tail_command(),

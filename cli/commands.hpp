@@ -14,6 +14,7 @@ command schedules_command();
 command effects_command();
 command principal_command();
 command usage_command();
+command key_command();
 command import_command();
 command export_command();
 command backup_command();

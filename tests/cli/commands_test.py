@@ -33,7 +33,7 @@ COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "sessi
             "session get", "session messages", "session list", "session state", "session fork", "session close",
             "session delete", "memory", "memory add", "memory search", "memory list", "memory show", "memory history",
             "memory invalidate", "memory delete", "usage", "principal", "principal purge",
-            "approvals", "approvals list", "approvals show", "approvals approve",
+            "key", "key rotate", "approvals", "approvals list", "approvals show", "approvals approve",
             "approvals reject", "approvals watch", "clarifications", "clarifications list", "clarifications answer",
             "schedules", "schedules add", "schedules list", "schedules pause", "schedules resume", "schedules trigger",
             "schedules delete", "schedules next", "schedules runs", "effects", "effects list", "effects reconcile",
@@ -41,7 +41,7 @@ COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "sessi
             "migrate", "replay", "config", "completion"]
 
 # Those that only have commands below them.
-GROUPS = ("session", "memory", "principal", "certs", "eval", "approvals", "clarifications", "schedules",
+GROUPS = ("session", "memory", "principal", "key", "certs", "eval", "approvals", "clarifications", "schedules",
           "effects")
 
 
@@ -277,6 +277,22 @@ def test_principals(box):
     check("1 model sessions" in box.run("principal", "purge", "anna", "--dry-run").stdout)
     check("purged" in box.run("principal", "purge", "anna").stdout)
     check(box.json("usage", "anna")["total"]["calls"] == 0)
+
+
+def test_keys(box):
+    box.serve()
+    file = os.path.join(box.data, "recalld.key")
+    box.run("call", "principal.put_session", '{"principal":"anna","session":"main","credential":"k"}')
+    with open(file) as f:
+        before = f.read().split()
+    done = box.json("key", "rotate")
+    check(done["resealed"] == 1 and done["unreadable"] == 0, done)
+    check("1 credentials" in box.run("key", "rotate").stdout)
+    with open(file) as f:
+        after = f.read().split()
+    check(len(after) == 3 and after[2:] == before and os.stat(file).st_mode & 0o777 == 0o600, len(after))
+    told = json.loads(box.run("call", "principal.credential", '{"principal":"anna","session":"main"}').stdout)
+    check(told["credential"] == "k", told)
 
 
 # --- a server and its sessions ---------------------------------------------------------------------
