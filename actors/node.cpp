@@ -6,6 +6,7 @@
 #include "actors/journal.hpp"
 #include "actors/lease_keeper.hpp"
 #include "actors/projector.hpp"
+#include "actors/prompter.hpp"
 #include "actors/reader.hpp"
 #include "actors/searcher.hpp"
 #include "actors/supervisor.hpp"
@@ -27,14 +28,17 @@
 //   journals, readers, searcher, directory, feed, timers, gateway, lease keeper: the node is nothing
 //     without any of them.
 //     The node says so once (`on_fatal`); the process ends and starts again from the log.
-//   supervisor: holds nothing that is not in the log; the node starts another one at once.
+//   supervisor, prompter: hold nothing that is not in the log; the node starts another one at
+//     once.
 //   projector: a rebuild that it had begun is lost, the live tables stay; the next start decides.
+//   companions: what they were doing is due again when its lease is over.
 //   aggregate actors: end only when the directory asks. One that raises is a bug: fatal as well.
 //
 // Order of the end
 //
-//   faces (nothing new enters) -> gateway (what entered is answered) -> timers, supervisor -> directory
-//   (every stream leaves its snapshot) -> feed -> journals -> lease -> readers -> store.
+//   companions -> faces (nothing new enters) -> gateway (what entered is answered) -> timers,
+//   supervisor, prompter -> directory (every stream leaves its snapshot) -> feed -> journals -> lease
+//   -> readers -> store.
 
 namespace recalld::actors {
 
@@ -49,8 +53,11 @@ struct node::parts {
   std::shared_ptr<storage::log_lease> lease;
   caf::actor keeper;
   caf::actor timers;
-  std::recursive_mutex supervisor_lock;
+  std::recursive_mutex kept_lock;
   caf::actor supervisor;
+  caf::actor prompter;
+  std::vector<caf::actor> companions;
+  std::shared_ptr<std::atomic<bool>> leave = std::make_shared<std::atomic<bool>>(false);
   gateway_handle gateway;
   std::vector<std::uint16_t> plain_ports;
   std::vector<std::uint16_t> tls_ports;
@@ -64,16 +71,18 @@ struct node::parts {
     return system.spawn(f, std::forward<Ts>(xs)...);
   }
 
-  /// Starts a supervisor, and another one whenever it dies. May be called from any thread.
-  void keep_supervisor() {
-    std::lock_guard guard{supervisor_lock};
+  /// Starts an actor that holds nothing, and another one whenever it dies. May be called from any
+  /// thread.
+  template <class Role>
+  void keep(caf::actor parts::*place, Role role) {
+    std::lock_guard guard{kept_lock};
     if (around->ending)
       return;
-    supervisor = system.spawn(actors::supervisor, around);
-    caf::actor_cast<caf::abstract_actor*>(supervisor)
-      ->attach_functor([this, a = around](const caf::error&) {
+    this->*place = system.spawn(role, around);
+    caf::actor_cast<caf::abstract_actor*>(this->*place)
+      ->attach_functor([this, place, role, a = around](const caf::error&) {
         if (!a->ending)
-          keep_supervisor();
+          keep(place, role);
       });
   }
 
@@ -217,9 +226,14 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   p->hold(around.directory, "directory");
   p->timers = system.spawn(timers, p->around);
   p->hold(p->timers, "timers");
-  p->keep_supervisor();
+  p->keep(&parts::supervisor, actors::supervisor);
+  p->keep(&parts::prompter, actors::prompter);
   p->gateway = system.spawn(actors::gateway, p->around, options.operations);
   p->hold(p->gateway, "gateway");
+  for (auto& each : options.companions)
+    p->companions.push_back(system.spawn<caf::detached>(
+      [each = std::move(each), &system, gateway = p->gateway, leave = p->leave](
+        caf::blocking_actor*) { each(system, gateway, *leave); }));
   static_cast<void>(give_back.release());
   return std::unique_ptr<node>(new node(std::move(p)));
 }
@@ -247,6 +261,9 @@ void node::stop() {
   p.stopped = true;
   auto& around = *p.around;
   caf::scoped_actor self{p.system};
+  *p.leave = true;
+  for (const auto& each : p.companions)
+    self->wait_for(each);
   const auto unpublish = [&](const caf::io::middleman_actor& by, std::uint16_t port) {
     self
       ->request(by, 5s, caf::unpublish_atom::value, caf::actor_cast<caf::actor_addr>(p.gateway),
@@ -268,13 +285,15 @@ void node::stop() {
   };
   end(p.gateway);
   end(p.timers);
-  caf::actor last_supervisor;
-  {
-    std::lock_guard guard{p.supervisor_lock};
-    last_supervisor = std::move(p.supervisor);
+  for (auto place : {&parts::supervisor, &parts::prompter}) {
+    caf::actor last;
+    {
+      std::lock_guard guard{p.kept_lock};
+      last = std::move(p.*place);
+    }
+    if (last)
+      end(last);
   }
-  if (last_supervisor)
-    end(last_supervisor);
   self->request(around.directory, 30s, leave_atom::value).receive([] {}, [](const caf::error&) {});
   end(around.directory);
   end(around.feed);

@@ -6,6 +6,7 @@
 
 #include <caf/fwd.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -13,11 +14,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace recalld::storage {
 class store;
 class log_lease;
-}
+}  // namespace recalld::storage
 
 /// A Recalld node: the server without a process of its own. Start it inside any CAF actor system,
 /// alone or beside your own agents.
@@ -42,13 +44,18 @@ struct limits {
   std::uint32_t receipts_days = 7;  ///< Command ids of forgotten facts are kept so long.
 };
 
+/// Work beside the node that blocks, such as asking a model. Called once, in a thread of its own; works
+/// through the node's gateway like anybody else and returns soon after `stop` became true.
+using companion = std::function<void(caf::actor_system& system, const gateway_handle& gateway,
+                                     const std::atomic<bool>& stop)>;
+
 struct node_options {
   std::unique_ptr<storage::store> store;  ///< Opened; the node is its only writer.
   /// Of the store, held already by whoever waited for it; absent: the node takes it, if the store has
   /// one, and does not start when another node has it.
   std::unique_ptr<storage::log_lease> lease;
   std::chrono::milliseconds lease_length{3'000};  ///< How long a node that is gone is waited for.
-  std::filesystem::path cache_directory;  ///< Empty: no hot cache.
+  std::filesystem::path cache_directory;          ///< Empty: no hot cache.
   std::size_t cache_bytes = 64 << 20;
   /// Keys that credentials are sealed with, see `key_ring.hpp`; made when it does not exist. Empty:
   /// there are none, and credentials are refused.
@@ -56,6 +63,7 @@ struct node_options {
   actors::limits limits{};
   std::span<const operation> operations;  ///< Usually `api::catalogue()`.
   std::size_t readers = 2;
+  std::vector<companion> companions;
   std::string name = "node";
   /// Microseconds since 1970; tests inject their own.
   std::function<std::int64_t()> clock;

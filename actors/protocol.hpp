@@ -36,6 +36,7 @@
 /// | feed            | pushes committed facts to watchers at the head, the others catch up         |
 /// | supervisor      | arms the deadlines of everything that waits, and tells streams when they come |
 /// | delivery        | hands work to one actor as it comes, by claiming it for it                  |
+/// | prompter        | notices which sessions are due for a summary, and which have ended            |
 /// | lease_keeper    | detached; keeps the lease of a log that other nodes can reach                |
 /// | timers          | one heap of deadlines: passivation, expiry of sessions, sweeping            |
 /// | projector       | rebuilds tables beside the live ones, a stretch between two commits         |

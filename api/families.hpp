@@ -25,6 +25,7 @@ std::span<const actors::operation> key_operations();        ///< `key.*`.
 std::span<const actors::operation>
 inbox_operations();  ///< `approval.*`, `grant.*`, `clarification.*`.
 std::span<const actors::operation> schedule_operations();  ///< `schedule.*`, `run.*`, `effect.*`.
+std::span<const actors::operation> summary_operations();   ///< `summary.*`.
 std::span<const actors::operation> node_operations();      ///< `node.*` and `catalogue.list`.
 
 // -- fields that many operations share --

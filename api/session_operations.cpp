@@ -228,9 +228,11 @@ void remove(call_ptr call) {
   const auto key = read_session_key(in, call->tenant());
   if (refused(call, in))
     return;
-  // Whoever gets no answer deletes again, which cancels what the first time left.
+  // Whoever gets no answer deletes again, which cancels and clears what the first time left.
   submit_to_session(call, key, session::remove{}, [=](const committed& done) {
-    cancel_waiting(call, key, [=] { call->answer(written(done).done()); });
+    cancel_waiting(call, key, [=] {
+      clear_summaries(call, key, done.version, [=] { call->answer(written(done).done()); });
+    });
   });
 }
 

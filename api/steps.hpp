@@ -41,6 +41,10 @@ void view_session(const call_ptr& call, const session_key& key, std::size_t newe
 /// Cancels every request for approval and every question of a session that is still pending.
 void cancel_waiting(const call_ptr& call, const session_key& key, std::function<void()> then);
 
+/// Takes the summaries of a session's lives before version `ended` of it away, and their jobs.
+void clear_summaries(const call_ptr& call, const session_key& key, version_t ended,
+                     std::function<void()> then);
+
 /// Chooses an id for a new session: `wanted`, or a fresh one. With a command id the choice is
 /// recorded first, so that every retry of the command gets the same one.
 void choose_session_id(const call_ptr& call, const session_key& key,

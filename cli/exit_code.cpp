@@ -30,6 +30,7 @@ constexpr std::array meanings{
   exit_meaning{18, "already_answered", "somebody answered before"},
   exit_meaning{19, "in_doubt", "it was begun and nobody knows whether it ended, reconcile it"},
   exit_meaning{20, "cursor_ahead", "the log has gone back behind the cursor, read again"},
+  exit_meaning{21, "stale", "what is there is newer than what was brought"},
   exit_meaning{70, "fatal", "a vital part of the node has gone; start it again, nothing is lost"},
   exit_meaning{130, "interrupted", "ended by Ctrl-C before the work was done"},
 };
@@ -59,6 +60,7 @@ int exit_code_of(errc code) noexcept {
     case errc::already_answered: return 18;
     case errc::in_doubt: return 19;
     case errc::cursor_ahead: return 20;
+    case errc::stale: return 21;
   }
   return exit_code::fatal;
 }

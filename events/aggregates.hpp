@@ -13,6 +13,7 @@
 #include "events/schedule.hpp"
 #include "events/scope.hpp"
 #include "events/session.hpp"
+#include "events/summary.hpp"
 #include "events/value_space.hpp"
 
 /// The one list of aggregates. A new one is a line here, a line in `projections/projections.cpp`
@@ -34,7 +35,8 @@ using aggregates = aggregate_list<session::aggregate,        //
                                   schedule::aggregate,       //
                                   effect::aggregate,         //
                                   value_space::aggregate,    //
-                                  principal::aggregate>;
+                                  principal::aggregate,      //
+                                  summary::aggregate>;
 
 using any_fact = aggregates::facts;
 using any_command = aggregates::commands;

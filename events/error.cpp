@@ -23,6 +23,7 @@ std::string_view to_string(errc code) noexcept {
     case errc::already_answered: return "already_answered";
     case errc::in_doubt: return "in_doubt";
     case errc::cursor_ahead: return "cursor_ahead";
+    case errc::stale: return "stale";
   }
   return "unknown";
 }

@@ -28,8 +28,9 @@ enum class errc : std::uint8_t {
   already_answered,  ///< Somebody answered before; `detail` tells who.
   in_doubt,          ///< It was begun and nobody knows whether it ended: reconcile it first.
   cursor_ahead,      ///< The log has gone back behind the cursor: read again from the start.
+  stale,             ///< What is there is newer than what was brought; `detail` tells it.
 };
-inline constexpr errc errc_last = errc::cursor_ahead;
+inline constexpr errc errc_last = errc::stale;
 
 /// The word of the contract for a code, e.g. `not_found`.
 std::string_view to_string(errc code) noexcept;

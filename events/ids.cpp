@@ -125,6 +125,7 @@ std::span<const stream_kind_row> stream_kinds() {
     {value, "value", {"tenant", "app", "type", "bucket"}},
     {principal, "principal", {"tenant", "principal"}},
     {lineage, "lineage", {"tenant", "lineage"}},
+    {summary, "summary", {"tenant", "app", "user", "session"}},
   };
   return all;
 }

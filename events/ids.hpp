@@ -42,6 +42,7 @@ enum class stream_kind : std::uint8_t {
   value = 9,
   principal = 10,
   lineage = 11,
+  summary = 12,
 };
 
 /// What is known of a kind beside its aggregate.

@@ -33,6 +33,7 @@ struct projecting {
   void operator()(const effect::fact& f) const { project_effect(at, f, out); }
   void operator()(const value_space::fact& f) const { short_values::project(at, f, out); }
   void operator()(const principal::fact& f) const { principals::project(at, f, out); }
+  void operator()(const summary::fact& f) const { project_summary(at, f, out); }
 };
 
 }  // namespace
@@ -45,7 +46,8 @@ std::span<const table* const> tables() {
     &principals::spec,    &model_sessions::spec,
     &receipts::spec,      &inbox::spec,         &grants::spec,
     &schedules::spec,     &runs::spec,          &effects::spec,
-    &agenda::spec};
+    &agenda::spec,        &summaries::spec,     &summary_jobs::spec,
+    &summary_triggers::spec};
   return all;
 }
 

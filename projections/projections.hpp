@@ -1,6 +1,7 @@
 #pragma once
 
 #include "events/aggregates.hpp"
+#include "projections/summary_rows.hpp"
 #include "projections/supervision_rows.hpp"
 #include "projections/table.hpp"
 

@@ -153,6 +153,18 @@ std::vector<any_fact> rich_facts() {
     principal::fact{principal::detached{"team"}},
     principal::fact{principal::usage_recorded{"c1", "main", "small", {1, 7, 3, 2, 10, 40}}},
     principal::fact{principal::purged{}},
+    summary::fact{
+      summary::stored{3, "root/search", {"They \"met\".", {"tea", "trip"}, 12, 7, "e7", "gpt"}}},
+    summary::fact{summary::cleared{40}},
+    summary::fact{summary::configured{{20, 8'000, 3'600}}},
+    summary::fact{summary::job_due{3, "root/search", "entries", 7}},
+    summary::fact{summary::job_raised{"root/search", 9}},
+    summary::fact{summary::job_claimed{"root/search", "w1", 2, 1'700'000'060'000'000}},
+    summary::fact{summary::job_extended{"root/search", 1'700'000'120'000'000}},
+    summary::fact{summary::job_failed{"root/search", summary::job_status::resting,
+                                      1'700'000'130'000'000, R"({"why":"x"})"}},
+    summary::fact{summary::job_released{"root/search"}},
+    summary::fact{summary::job_done{"root/search"}},
   };
 }
 

@@ -178,7 +178,8 @@ TEST_CASE("tables are described consistently", "[tables]") {
                                       "memories", "memory_revisions", "memory_topics",
                                       "memory_words", "short_values", "principals",
                                       "model_sessions", "inbox", "grants", "schedules", "runs",
-                                      "effects", "agenda", "receipts"});
+                                      "effects", "agenda", "receipts", "summaries", "summary_jobs",
+                                      "summary_triggers"});
   CHECK(find_table("nonsense") == nullptr);
   CHECK(find_table("") == nullptr);
 }
