@@ -8,6 +8,7 @@ namespace recalld::cli {
 command serve_command();
 command session_command();
 command memory_command();
+command summary_command();
 command approvals_command();
 command clarifications_command();
 command schedules_command();

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
+#include <fstream>
+#include <thread>
 
 #include <fmt/format.h>
 #include <netdb.h>
@@ -13,6 +16,8 @@
 #include <unistd.h>
 
 #include "api/catalogue.hpp"
+#include "api/client.hpp"
+#include "providers/scribe.hpp"
 
 namespace recalld::cli {
 
@@ -91,6 +96,48 @@ actors::node_options node_options_of(const settings& s, std::unique_ptr<storage:
   l.watchers_max = static_cast<std::uint32_t>(s.number("limits.watchers"));
   l.receipts_days = static_cast<std::uint32_t>(s.number("limits.receipts_days"));
   return o;
+}
+
+result<void> add_scribe(const settings& s, actors::node_options& to) {
+  providers::scribe_options o;
+  o.endpoint.base = s.text("summaries.endpoint");
+  if (o.endpoint.base.empty())
+    return {};
+  if (!o.endpoint.base.starts_with("http://") && !o.endpoint.base.starts_with("https://"))
+    return fail_field("summaries.endpoint",
+                      "summaries.endpoint must be an http:// or https:// URL");
+  o.endpoint.model = s.text("summaries.model");
+  if (o.endpoint.model.empty())
+    return fail_field("summaries.model", "summaries.model must name the endpoint's model");
+  if (const auto& file = s.text("summaries.api_key_file"); !file.empty()) {
+    std::ifstream in(file);
+    if (!std::getline(in, o.endpoint.api_key) || o.endpoint.api_key.empty())
+      return fail_field("summaries.api_key_file", fmt::format("cannot read a key from {}", file));
+    if (o.endpoint.api_key.back() == '\r')
+      o.endpoint.api_key.pop_back();
+  }
+  o.tenant = s.text("summaries.tenant");
+  o.worker = "scribe " + s.text("node.name");
+  o.limits.total_ms = static_cast<std::uint32_t>(s.number("summaries.timeout_s") * 1'000);
+  to.companions.push_back([o](caf::actor_system& system, const actors::gateway_handle& gateway,
+                              const std::atomic<bool>& stop) mutable {
+    client node(system, gateway);
+    o.limits.stop = &stop;
+    providers::scribe worker(o, [&](std::string_view operation, std::string request) {
+      return node.call(operation, std::move(request));
+    });
+    spdlog::info("writing summaries with {} at {}", o.endpoint.model, o.endpoint.base);
+    while (!stop) {
+      const auto round = worker.work_once();
+      if (round && !round->failure.message.empty())
+        spdlog::warn("no summary of {}: {}", round->job, round->failure.message);
+      else if (round && round->stored)
+        spdlog::debug("wrote the summary of {}", round->job);
+      if (!round && !stop)  // The node is ending, or has no room now.
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+  });
+  return {};
 }
 
 result<host_and_port> parse_host_and_port(std::string_view text, std::string_view field) {

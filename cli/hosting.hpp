@@ -14,6 +14,10 @@ namespace recalld::cli {
 /// Everything but the store's opening; `on_fatal` keeps its default.
 actors::node_options node_options_of(const settings& s, std::unique_ptr<storage::store> store);
 
+/// Lets due summaries be written through the endpoint that the settings name; nothing when they name
+/// none. `invalid` with the setting when it cannot be used. The key is in no message.
+result<void> add_scribe(const settings& s, actors::node_options& to);
+
 /// `HOST:PORT`, also `[::1]:4711`. `invalid` with `field` otherwise.
 struct host_and_port {
   std::string host;

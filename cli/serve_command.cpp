@@ -184,6 +184,8 @@ int serve(const invocation& call) {
       return exit_code::success;
   }
   auto options = node_options_of(s, std::move(*store));
+  if (auto usable = add_scribe(s, options); !usable)
+    return call.fail(usable.error());
   options.lease = std::move(*lease);
   options.lease_length = lease_length;
   options.on_fatal = [](const std::string& why) {

@@ -35,13 +35,15 @@ COMMANDS = ["serve", "doctor", "certs", "certs init", "bench", "session", "sessi
             "memory invalidate", "memory delete", "usage", "principal", "principal purge",
             "key", "key rotate", "approvals", "approvals list", "approvals show", "approvals approve",
             "approvals reject", "approvals watch", "clarifications", "clarifications list", "clarifications answer",
+            "summary", "summary get", "summary list", "summary store", "summary force", "summary claim", "summary jobs",
+            "summary triggers",
             "schedules", "schedules add", "schedules list", "schedules pause", "schedules resume", "schedules trigger",
             "schedules delete", "schedules next", "schedules runs", "effects", "effects list", "effects reconcile",
             "tail", "call", "eval", "eval retrieval", "import", "export", "backup", "restore",
             "migrate", "replay", "config", "completion"]
 
 # Those that only have commands below them.
-GROUPS = ("session", "memory", "principal", "key", "certs", "eval", "approvals", "clarifications", "schedules",
+GROUPS = ("session", "memory", "summary", "principal", "key", "certs", "eval", "approvals", "clarifications", "schedules",
           "effects")
 
 
@@ -455,6 +457,33 @@ def test_schedules(box):
     box.run("schedules", "delete", "digest")
     check("no schedules" in box.run("schedules", "list").stderr)
     check(len(box.json("schedules", "runs", "digest")["runs"]) == 1)
+
+
+def test_summaries(box):
+    box.serve()
+    box.run("session", "create", "s1", *WHO)
+    box.run("session", "append", "s1", *WHO, "--text", "Where to?")
+    at = box.json("session", "append", "s1", *WHO, "--text", "To Bergen.", "--role", "assistant")["version"]
+    check(box.error("summary", "get", "s1", *WHO, status=3)["field"] == "filter_key")
+    box.run("summary", "store", "s1", "They plan a trip.", *WHO, "--through", str(at), "--topic", "trip", "--by", "ben")
+    got = box.json("summary", "get", "s1", *WHO, "--filter-key", "root")["summary"]
+    check(got["text"] == "They plan a trip." and got["topics"] == ["trip"] and got["entries"] == 2, got)
+    check("They plan a trip." in box.run("summary", "get", "s1", *WHO).stdout)
+    late = box.error("summary", "store", "s1", "Late.", *WHO, "--through", str(at - 1), status=21)
+    check(late["code"] == "stale" and late["detail"]["through_version"] == at, late)
+    check("nothing is new" in box.run("summary", "force", "s1", *WHO).stdout)
+    box.run("session", "append", "s1", *WHO, "--text", "By train?")
+    check("due" in box.run("summary", "force", "s1", *WHO).stdout)
+    job = json.loads(box.run("summary", "claim", "--worker", "me").stdout)
+    check(job["previous"]["text"] == "They plan a trip." and len(job["entries"]) == 1, job)
+    check(box.run("summary", "claim", "--worker", "me").stdout == "{}\n")
+    check("claimed" in box.run("summary", "list", "s1", *WHO).stdout)
+    check("me" in box.run("summary", "jobs", "--status", "claimed").stdout)
+    box.run("summary", "store", "s1", "By train.", *WHO, "--through", str(job["through_version"]), "--fence", str(job["fence"]))
+    check("no jobs" in box.run("summary", "jobs", "--status", "due").stderr)
+    check(box.error("summary", "triggers", status=2)["field"] == "app")
+    box.run("summary", "triggers", "--app", "demo", "--entries", "1")
+    check(box.json("call", "summary.get_triggers", '{"app":"demo"}')["entries"] == 1)
 
 
 def test_effects(box):

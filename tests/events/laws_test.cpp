@@ -60,17 +60,22 @@ void fold_all(folded& into, const std::vector<recorded>& facts) {
 }  // namespace
 
 TEST_CASE("random histories meet every fact of a session, and forks", "[laws]") {
-  std::map<std::string, int> met;
-  check_property("count", [&] {
-    auto h = any_history();
-    for (const auto& r : h.facts)
-      ++met[r.type];
-  });
-  for (auto type : codec::fact_types())
-    if (type.starts_with("session.")) {
-      INFO(type);
-      CHECK(met[std::string(type)] > 0);
-    }
+  std::set<std::string, std::less<>> met;
+  const auto unmet = [&] {
+    std::vector<std::string_view> all;
+    for (auto type : codec::fact_types())
+      if (type.starts_with("session.") && !met.contains(type))
+        all.push_back(type);
+    return all;
+  };
+  // A hundred histories miss a rare fact now and then; that many hundreds miss none they can make.
+  for (int hundreds = 0; hundreds < 50 && !unmet().empty(); ++hundreds)
+    check_property("meet", [&] {
+      auto h = any_history();
+      for (const auto& r : h.facts)
+        met.insert(r.type);
+    });
+  CHECK(unmet() == std::vector<std::string_view>{});
 }
 
 TEST_CASE("folding what was recorded gives the state that was folded on the way", "[laws]") {
