@@ -364,6 +364,10 @@ private:
     unit.parts.push_back(std::move(own));
     for (auto& f : decided.foreign)
       unit.parts.push_back({f.stream, std::nullopt, std::move(f.facts), {}});
+    // Before the commit: a process that is killed right after it leaves no snapshot of before.
+    for (const auto& part : unit.parts)
+      for (const auto& f : part.facts)
+        uncache(part.stream, f, version_ + 1);
 
     self_->request(around_->journal_for(stream_), caf::infinite, std::move(wish))
       .await(
@@ -436,11 +440,18 @@ private:
     if (state_.use_count() > 1)
       state_ = std::make_shared<state_type>(*state_);  // Somebody reads the old one.
     Aggregate::evolve(*state_, std::get<typename Aggregate::fact>(*any), f->at);
+    uncache(stream_, *any, f->at.version);
     version_ = f->at.version;
     time_ = f->at.time;
     ++since_snapshot_;
     if (f->lane == lane::entries)
       remember(f);
+  }
+
+  /// Lets the cache forget what a fact ends.
+  void uncache(const stream_id& stream, const any_fact& fact, version_t version) {
+    if (around_->cache && ends_past(fact, version))
+      around_->cache->erase(stream);
   }
 
   void remember(shared_fact f) {

@@ -13,6 +13,9 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto sweep_budget = std::size_t{512};
+// What is forgotten leaves the files of a store that is never idle after so many calls of `tidy`,
+// about ten seconds.
+constexpr std::uint64_t checkpoint_every = 40;
 // A few milliseconds: commits wait no longer for a rebuild.
 constexpr std::size_t rebuild_facts = 2'000;
 
@@ -115,14 +118,27 @@ void journal_state::commit(std::vector<waiting> batch) {
   around_->commit_us.store(us(took), std::memory_order_relaxed);
   around_->disk_us.store(us(waited), std::memory_order_relaxed);
 
+  if (!outcome && outcome.error().code == errc::invalid) {
+    // The database does not take a value: whoever brought it is told, its neighbours have nothing to
+    // do with it.
+    if (batch.size() == 1) {
+      batch.front().promise.deliver(reply<appended>{fail(outcome.error())});
+      return;
+    }
+    for (std::size_t i = 0; i < batch.size() && !ended_; ++i) {
+      std::vector<waiting> alone;
+      alone.push_back({std::move(units[i]), std::move(batch[i].promise)});
+      commit(std::move(alone));
+    }
+    return;
+  }
   if (!outcome) {
     const auto& e = outcome.error();
     unknown_ = unknown_ || e.code == errc::outcome_unknown;
     for (auto& w : batch)
       w.promise.deliver(reply<appended>{fail(e)});
-    const bool goes_on =
-      e.code == errc::unavailable
-      || (e.code == errc::outcome_unknown && writer_->resolves_unknown());
+    const bool goes_on = e.code == errc::unavailable
+                         || (e.code == errc::outcome_unknown && writer_->resolves_unknown());
     if (!goes_on) {
       ended_ = true;
       for (auto& w : waiting_)
@@ -192,9 +208,13 @@ void journal_state::tidy() {
     self_->send(self_, tidy_atom::value);
     return;
   }
-  if (idle && !checkpointed_) {
+  if (swept && swept->blanked > 0)
+    checkpointed_ = false;
+  ++tidied_since_checkpoint_;
+  if (!checkpointed_ && (idle || tidied_since_checkpoint_ >= checkpoint_every)) {
     // A checkpoint that fails costs disk space, not truth; the next one tries again.
     checkpointed_ = writer_->checkpoint().has_value();
+    tidied_since_checkpoint_ = 0;
   }
 }
 

@@ -44,7 +44,8 @@ private:
   bool ended_ = false;
   bool unknown_ = false;  ///< A commit since the last good one may have happened or not.
   std::uint64_t commits_at_last_tidy_ = 0;
-  bool checkpointed_ = true;
+  bool checkpointed_ = false;  ///< What a killed process left is to be put into its place, too.
+  std::uint64_t tidied_since_checkpoint_ = 0;
 };
 
 caf::behavior journal(caf::stateful_actor<journal_state>* self, surroundings_ptr around,

@@ -70,4 +70,15 @@ struct aggregate_of<T, aggregate_list<>> {};
 template <class T>
 using aggregate_of_t = typename aggregate_of<T>::type;
 
+/// Calls `f.template operator()<A>(own)` with the aggregate whose fact it is, and that fact.
+template <class F>
+void with_aggregate(const any_fact& fact, F&& f) {
+  std::visit([&]<class Fact>(const Fact& own) { f.template operator()<aggregate_of_t<Fact>>(own); },
+             fact);
+}
+
+/// Whether a fact at this version ends what came before it in its stream: bytes of then are to
+/// leave every disk.
+bool ends_past(const any_fact& fact, version_t version);
+
 }  // namespace recalld

@@ -25,6 +25,9 @@ struct forgetting {
 /// What the facts of a unit that was accepted make forgotten.
 std::vector<forgetting> forgets_of(const append_unit& unit, const unit_outcome& accepted);
 
+/// The past that a stream with a base reads in other streams.
+result<std::vector<borrowed_range>> borrows_of(log_reader& log, const stream_position& at);
+
 /// The version at which a stream stands before its very first fact, if that is this one: the base
 /// that the fact sets, usually 0.
 version_t initial_version(const any_fact& first);

@@ -1,13 +1,15 @@
 #include "storage/dump.hpp"
 
 #include "events/json.hpp"
+#include "storage/base_marks.hpp"
 #include "storage/model_store.hpp"
 #include "storage/replay.hpp"
 
 #include <charconv>
 #include <istream>
-#include <ostream>
 #include <numeric>
+#include <ostream>
+#include <unordered_map>
 #include <unordered_set>
 
 /// One JSON object a line, no blank lines. Numbers are whole; H is a string of hex digits.
@@ -258,9 +260,40 @@ private:
   bool over_ = false;
 };
 
+/// What of a log is forgotten, also what nobody has swept yet.
+class forgotten_facts {
+public:
+  /// A stream with a base, met before any fact.
+  result<void> add(log_reader& reader, const stream_position& at) {
+    bases_[at.stream_no] = at.base;
+    auto borrows = borrows_of(reader, at);
+    if (!borrows)
+      return fail(borrows.error());
+    for (const auto& range : *borrows) {
+      const auto source = reader.find_stream(range.stream);
+      if (!source)
+        return fail(source.error());
+      auto& kept = kept_[source->stream_no];
+      kept = std::max(kept, range.through);
+    }
+    return {};
+  }
+  bool has(const recorded& r) const {
+    const auto base = bases_.find(r.at.stream_no);
+    if (base == bases_.end() || r.at.version > base->second)
+      return false;
+    const auto kept = kept_.find(r.at.stream_no);
+    return kept == kept_.end() || r.at.version > kept->second;
+  }
+
+private:
+  std::unordered_map<stream_no_t, version_t> bases_;
+  std::unordered_map<stream_no_t, version_t> kept_;  ///< What forks read up to here.
+};
+
 /// The streams of a shard that have a base.
 result<void> write_bases(log_reader& reader, std::ostream& out, shard_t shard,
-                         std::unordered_set<stream_no_t>& named) {
+                         std::unordered_set<stream_no_t>& named, forgotten_facts& forgotten) {
   for (stream_no_t after = 0;;) {
     auto page = reader.based_streams(shard, after, 1000);
     if (!page)
@@ -273,6 +306,8 @@ result<void> write_bases(log_reader& reader, std::ostream& out, shard_t shard,
         return fail(id.error());
       out << stream_line(at.stream_no, *id, &at) << '\n';
       named.insert(at.stream_no);
+      if (auto known = forgotten.add(reader, at); !known)
+        return known;
       after = at.stream_no;
     }
   }
@@ -280,7 +315,7 @@ result<void> write_bases(log_reader& reader, std::ostream& out, shard_t shard,
 
 /// The facts and ranges of a shard, whose positions count from `offset` on.
 result<void> write_shard(log_reader& reader, std::ostream& out, shard_t shard, position_t offset,
-                         std::unordered_set<stream_no_t>& named,
+                         std::unordered_set<stream_no_t>& named, const forgotten_facts& forgotten,
                          const std::function<void(position_t)>& progress) {
   for (position_t through = 0;;) {
     auto page = reader.scan(shard, through, page_facts);
@@ -298,6 +333,11 @@ result<void> write_shard(log_reader& reader, std::ostream& out, shard_t shard, p
       if (named.insert(r.at.stream_no).second)
         out << stream_line(r.at.stream_no, r.at.stream, nullptr) << '\n';
       r.at.position += offset;
+      if (forgotten.has(r)) {
+        r.key.clear();
+        r.payload = {};
+        r.blanked = true;
+      }
       out << fact_line(r) << '\n';
     }
     through = page->through;
@@ -327,12 +367,14 @@ result<void> write_dump(log_reader& reader, std::ostream& out,
   out << std::move(first).done() << '\n';
 
   std::unordered_set<stream_no_t> named;
+  forgotten_facts forgotten;
   for (shard_t shard = 0; shard < heads->size(); ++shard)
-    if (auto written = write_bases(reader, out, shard, named); !written)
+    if (auto written = write_bases(reader, out, shard, named, forgotten); !written)
       return written;
   position_t offset = 0;
   for (shard_t shard = 0; shard < heads->size(); ++shard) {
-    if (auto written = write_shard(reader, out, shard, offset, named, progress); !written)
+    if (auto written = write_shard(reader, out, shard, offset, named, forgotten, progress);
+        !written)
       return written;
     offset += (*heads)[shard];
   }

@@ -1,6 +1,5 @@
 #include "storage/log_copy.hpp"
 
-#include "events/codec.hpp"
 #include "projections/projections.hpp"
 #include "storage/base_marks.hpp"
 #include "storage/sqlite_backup.hpp"
@@ -17,23 +16,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t facts_a_page = 4'096;
 constexpr std::size_t streams_a_page = 1'000;
-
-/// The past that a stream with a base reads in other streams.
-result<std::vector<borrowed_range>> borrows_of(log_reader& from, const stream_position& at) {
-  if (at.base_fact == 0)
-    return std::vector<borrowed_range>{};
-  auto facts = from.stream_forth(at.stream_no, at.base_fact - 1, 1);
-  if (!facts)
-    return fail(facts.error());
-  if (facts->empty() || facts->front().at.version != at.base_fact || facts->front().blanked)
-    return fail(errc::corrupt, "the fact that carries the base of stream "
-                                 + std::to_string(at.stream_no) + " is missing");
-  const auto fact = codec::decode(facts->front());
-  if (!fact)
-    return fail(fact.error());
-  auto mark = base_of(*fact, at.base_fact);
-  return mark ? std::move(mark->borrows) : std::vector<borrowed_range>{};
-}
 
 result<void> copy_bases(log_reader& from, copy_target& to, shard_t shard) {
   for (stream_no_t after = 0;;) {

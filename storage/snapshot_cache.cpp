@@ -12,7 +12,8 @@
 #include <atomic>
 #include <cstring>
 #include <fstream>
-#include <shared_mutex>
+#include <future>
+#include <mutex>
 
 /// The directory of a cache:
 ///
@@ -30,7 +31,11 @@ namespace fs = std::filesystem;
 
 constexpr int format = 1;
 constexpr const char* tag_name = "recalld-cache";
+// Tags of a cache that the next opening wipes.
 constexpr const char* damaged_tag = "recalld-cache damaged\n";
+constexpr const char* erasing_tag = "recalld-cache erasing\n";
+// Compacting costs reading and writing the whole cache: not more often than this.
+constexpr auto compact_every = std::chrono::seconds(15);
 
 struct head {
   std::uint64_t sum = 0;
@@ -122,20 +127,66 @@ struct snapshot_cache::opened {
   std::unique_ptr<rocksdb::DB> db;  ///< None: a cache that remembers nothing.
   std::atomic<std::uint64_t> hits{0}, misses{0}, puts{0}, ignored{0}, failures{0};
 
+  std::string tag;
+  std::mutex erasing;        ///< Guards what is below.
+  std::uint64_t erased = 0;  ///< Snapshots whose bytes may still be in files.
+  bool damaged = false;      ///< The tag says so, and keeps saying it.
+  std::future<void> compaction;
+  std::chrono::steady_clock::time_point compacted_at{};
+
   std::uint64_t sum_of(std::string_view key, std::string_view rest) const noexcept {
     return checksum(rest, checksum(key, tag_sum));
   }
   /// After damage was met the next opening starts anew.
   void failed(const rocksdb::Status& s) {
     ++failures;
-    if (s.IsCorruption())
-      write_file(directory / tag_name, damaged_tag);
+    if (!s.IsCorruption())
+      return;
+    std::lock_guard guard(erasing);
+    damaged = true;
+    write_file(directory / tag_name, damaged_tag);
+  }
+
+  bool owes_erasure() {
+    std::lock_guard guard(erasing);
+    return erased > 0;
+  }
+
+  /// Rewrites the files without what was erased or overwritten.
+  void compact() {
+    std::uint64_t before = 0;
+    {
+      std::lock_guard guard(erasing);
+      before = erased;
+      compacted_at = std::chrono::steady_clock::now();
+    }
+    rocksdb::CompactRangeOptions all;  // Flushes first.
+    all.exclusive_manual_compaction = false;
+    all.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+    if (const auto s = db->CompactRange(all, nullptr, nullptr); !s.ok()) {
+      failed(s);
+      return;
+    }
+    std::lock_guard guard(erasing);
+    erased -= before;
+    if (erased == 0 && !damaged)
+      write_file(directory / tag_name, tag);
   }
 };
 
 snapshot_cache::snapshot_cache(std::unique_ptr<opened> o) : opened_(std::move(o)) {}
 
-snapshot_cache::~snapshot_cache() = default;
+snapshot_cache::~snapshot_cache() {
+  auto& o = *opened_;
+  if (o.compaction.valid())
+    o.compaction.wait();
+  if (!o.db)
+    return;
+  if (o.owes_erasure())
+    o.compact();
+  else if (const auto s = o.db->Flush(rocksdb::FlushOptions()); !s.ok())
+    o.failed(s);  // Closing alone would drop what a flush that is still to come has taken over.
+}
 
 result<std::unique_ptr<snapshot_cache>> snapshot_cache::open(const fs::path& directory,
                                                              const log_identity& log,
@@ -143,6 +194,7 @@ result<std::unique_ptr<snapshot_cache>> snapshot_cache::open(const fs::path& dir
   auto o = std::make_unique<opened>();
   const auto tag = tag_of(log);
   o->tag_sum = checksum(tag, 0);
+  o->tag = tag;
   o->directory = directory;
   if (directory.empty())
     return std::unique_ptr<snapshot_cache>(new snapshot_cache(std::move(o)));
@@ -228,6 +280,17 @@ void snapshot_cache::erase(const stream_id& stream) {
   auto& o = *opened_;
   if (!o.db)
     return;
+  rocksdb::PinnableSlice value;
+  const auto known = o.db->Get(rocksdb::ReadOptions(), o.db->DefaultColumnFamily(),
+                               rocksdb::Slice(stream.bytes()), &value);
+  if (known.IsNotFound())
+    return;
+  {
+    // First the mark: what a killed process did not get to is wiped by the next one.
+    std::lock_guard guard(o.erasing);
+    if (o.erased++ == 0 && !o.damaged)
+      write_file(o.directory / tag_name, erasing_tag);
+  }
   rocksdb::WriteOptions write;
   write.disableWAL = true;
   if (const auto s = o.db->Delete(write, stream.bytes()); !s.ok())
@@ -238,6 +301,15 @@ void snapshot_cache::flush_soon() {
   auto& o = *opened_;
   if (!o.db)
     return;
+  if (o.owes_erasure()) {
+    using namespace std::chrono_literals;
+    const bool running =
+      o.compaction.valid() && o.compaction.wait_for(0s) != std::future_status::ready;
+    if (!running && std::chrono::steady_clock::now() - o.compacted_at >= compact_every) {
+      o.compaction = std::async(std::launch::async, [&o] { o.compact(); });
+      return;
+    }
+  }
   rocksdb::FlushOptions flush;
   flush.wait = false;
   flush.allow_write_stall = true;

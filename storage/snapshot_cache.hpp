@@ -37,8 +37,11 @@ public:
   std::optional<snapshot> get(const stream_id& stream);
   /// Failures are counted, not reported: a cache may forget.
   void put(const stream_id& stream, const snapshot& s);
+  /// Its bytes leave the files with a later `flush_soon`, or when the cache is closed. A cache whose
+  /// process is killed before is wiped when it is opened.
   void erase(const stream_id& stream);
-  /// Starts writing what is in memory to files, without waiting.
+  /// Starts writing what is in memory to files, without waiting, and rewrites files with erased
+  /// snapshots in them, at most every 15 s. Of one thread.
   void flush_soon();
 
   struct counters {

@@ -120,6 +120,7 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
   time_us_t newest_gone_time = 0;
   auto merge = [&](const recorded& f) {
     forget_.integer(1, f.at.position).run();
+    forgot_ = true;
     if (!f.at.command.empty())
       live_.add(projections::erase{&projections::receipts::spec,
                                    {f.at.command, static_cast<std::int64_t>(stream)}});
@@ -173,6 +174,7 @@ void writer::blank(const recorded& f) {
     .integer(2, blanked_sum(f))
     .integer(3, f.at.position)
     .run();
+  forgot_ = true;
 }
 
 void writer::forget(const forgetting& what) {

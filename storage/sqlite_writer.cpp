@@ -370,27 +370,39 @@ void writer::checkpoint_if_due() {
   if (wal_pages_ - wal_written_ < options_.checkpoint_pages)
     return;
   // The commit before this was good and its outcome must be told; a failure is told next time.
-  if (auto done = checkpoint(); !done && done.error().code != errc::unavailable)
+  if (auto done = checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+      !done && done.error().code != errc::unavailable)
     deferred_ = done.error();
 }
 
 result<void> writer::checkpoint() {
+  // Old pages with what is forgotten by now stay in the write-ahead log until it is cut.
+  return checkpoint(forgot_ ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
+}
+
+result<void> writer::checkpoint(int mode) {
   return writing([&]() -> result<void> {
-    if (wal_pages_ == wal_written_)
+    if (wal_pages_ == wal_written_ && mode == SQLITE_CHECKPOINT_PASSIVE)
       return {};
     failpoint("sqlite.checkpoint.before");
     int in_log = 0;
     int written = 0;
-    const int rc =
-      sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &in_log, &written);
+    sqlite3_busy_timeout(db_.handle(), 0);  // No commit waits for a reader.
+    const int rc = sqlite3_wal_checkpoint_v2(db_.handle(), "main", mode, &in_log, &written);
+    const auto f = failure_of(db_.handle());
+    sqlite3_busy_timeout(db_.handle(), options_.busy_ms);
     failpoint("sqlite.checkpoint.after");
     // Readers may hold the end of the write-ahead log back; then the rest waits for the next time.
     if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY) {
       wal_pages_ = std::max(in_log, 0);
       wal_written_ = std::max(written, 0);
+      if (mode == SQLITE_CHECKPOINT_PASSIVE)
+        return {};
+      if (rc != SQLITE_OK)
+        return fail(errc::unavailable, "the write-ahead log is being read");
+      forgot_ = false;
       return {};
     }
-    const auto f = failure_of(db_.handle());
     // A sync that failed may have dropped pages which a later one would report as written.
     if (f.code == SQLITE_IOERR_FSYNC || f.code == SQLITE_IOERR_DIR_FSYNC)
       return fail(errc::outcome_unknown, "a checkpoint could not be synced: " + f.message);

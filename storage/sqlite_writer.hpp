@@ -75,6 +75,7 @@ private:
   version_t borrowed_through(stream_no_t source);
   void owe(stream_no_t stream, time_us_t due);
   void checkpoint_if_due();
+  result<void> checkpoint(int mode);
 
   std::size_t sweep_some(epoch_t epoch, time_us_t receipts_before,
                          std::size_t budget, sweep_report& report);
@@ -96,6 +97,8 @@ private:
   std::optional<error> deferred_;  ///< A failure behind a commit that was good.
   int wal_pages_ = 0;              ///< In the write-ahead log.
   int wal_written_ = 0;            ///< Of these, those that a checkpoint has put into their place.
+  /// The write-ahead log may hold what is forgotten by now; it may from before a kill.
+  bool forgot_ = true;
 
   statement shard_, set_head_, take_, insert_fact_, insert_stream_, fact_by_key_, unappend_,
     set_base_, borrows_of_, unborrow_, borrow_, borrowers_, owe_, debts_, settle_, postpone_,

@@ -146,6 +146,8 @@ public:
   }
 
   /// Writes buffered log pages to their place when the writer is idle; never needed for durability.
+  /// Afterwards what was forgotten is in no file of the store; `unavailable` when a reader still
+  /// sees the state before it.
   virtual result<void> checkpoint() = 0;
 
   // -- rebuilding projections beside the live rows --

@@ -13,7 +13,8 @@ using answered = actors::reply<appended>;
 std::vector<letter_ptr<answered>> post_appends(stage& on, std::size_t n) {
   std::vector<letter_ptr<answered>> all;
   for (std::size_t i = 0; i < n; ++i)
-    all.push_back(on.post<answered>(on.around->journals.front(), scope_append("a", "k", std::to_string(i))));
+    all.push_back(
+      on.post<answered>(on.around->journals.front(), scope_append("a", "k", std::to_string(i))));
   return all;
 }
 
@@ -95,6 +96,31 @@ TEST_CASE("a store that is away for a moment costs one batch, typed", "[journal]
   auto next = post_appends(on, 1);
   on.run();
   CHECK(position_of(*next[0]->answer) == 1);
+  CHECK(on.fatal.empty());
+}
+
+TEST_CASE("a value that the database does not take costs only whoever brought it", "[journal]") {
+  stage on(storage::open_model());
+  std::size_t commits = 0;
+  on.store->before = [&](auto units) -> std::optional<recalld::error> {
+    ++commits;
+    for (const auto& u : units)
+      if (std::get<scope::state_changed>(std::get<scope::fact>(u.parts[0].facts[0])).set.at("k")
+          == "2")
+        return recalld::error{errc::invalid, "no such text"};
+    return std::nullopt;
+  };
+  auto all = post_appends(on, 5);
+  on.run();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    INFO("append " << i);
+    REQUIRE(all[i]->answer);
+    if (i == 2)
+      CHECK(all[i]->answer->value.error().code == errc::invalid);
+    else
+      CHECK(all[i]->answer->value.has_value());
+  }
+  CHECK(commits == 6);
   CHECK(on.fatal.empty());
 }
 

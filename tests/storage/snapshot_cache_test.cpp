@@ -2,7 +2,10 @@
 
 #include "tests/storage/subject.hpp"
 
+#include <chrono>
 #include <fstream>
+#include <random>
+#include <thread>
 
 namespace recalld::storage::testing {
 
@@ -35,7 +38,89 @@ void overwrite(const fs::path& file, std::streamoff from, const std::string& byt
   f << bytes;
 }
 
+/// Text that no compression shortens, and that occurs once.
+std::string unguessable(unsigned seed) {
+  std::mt19937 random(seed);
+  std::string out;
+  while (out.size() < 200)
+    out.push_back(static_cast<char>(33 + random() % 94));
+  return out;
+}
+
+bool on_disk(const fs::path& directory, const std::string& text) {
+  for (const auto& file : files_in(directory)) {
+    std::ifstream in(file, std::ios::binary);
+    const std::string all{std::istreambuf_iterator<char>(in), {}};
+    if (all.find(text) != std::string::npos)
+      return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+TEST_CASE("the bytes of what is erased leave the files", "[cache]") {
+  scratch dir;
+  const auto secret = unguessable(1);
+  const auto kept = unguessable(2);
+  const auto s = session_named("s");
+  {
+    auto cache = open_cache(dir.path());
+    cache->put(s, some(1, secret));
+    cache->put(session_named("t"), some(1, kept));
+  }
+  REQUIRE(on_disk(dir.path(), secret));
+  SECTION("with a flush") {
+    auto cache = open_cache(dir.path());
+    cache->put(s, some(2));  // Overwritten is not gone.
+    cache->erase(s);
+    cache->erase(s);
+    cache->flush_soon();
+    for (int i = 0; i < 1'000 && on_disk(dir.path(), secret); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    CHECK_FALSE(on_disk(dir.path(), secret));
+  }
+  SECTION("when the cache is closed") {
+    open_cache(dir.path())->erase(s);
+  }
+  CHECK_FALSE(on_disk(dir.path(), secret));
+  CHECK(on_disk(dir.path(), kept));
+  auto cache = open_cache(dir.path());
+  CHECK_FALSE(cache->get(s));
+  CHECK(cache->get(session_named("t")));
+}
+
+TEST_CASE("a cache whose process was killed with erased bytes in its files is wiped", "[cache]") {
+  scratch dir;
+  scratch killed;
+  const auto secret = unguessable(3);
+  { open_cache(dir.path())->put(session_named("s"), some(1, secret)); }
+  {
+    auto cache = open_cache(dir.path());
+    cache->erase(session_named("nobody"));
+    fs::copy(dir.path(), killed.path() / "before", fs::copy_options::recursive);
+    cache->erase(session_named("s"));
+    fs::copy(dir.path(), killed.path() / "after", fs::copy_options::recursive);
+  }
+  // Nothing of ours was erased before.
+  CHECK(open_cache(killed.path() / "before")->get(session_named("s")));
+  REQUIRE(on_disk(killed.path() / "after", secret));
+  CHECK_FALSE(open_cache(killed.path() / "after")->get(session_named("s")));
+  CHECK_FALSE(on_disk(killed.path() / "after", secret));
+}
+
+TEST_CASE("what is put before a flush that nobody waits for is there after a restart", "[cache]") {
+  scratch dir;
+  for (version_t v = 1; v <= 20; ++v) {
+    {
+      auto cache = open_cache(dir.path());
+      cache->put(session_named("s"), some(v));
+      cache->flush_soon();
+    }
+    REQUIRE(open_cache(dir.path())->get(session_named("s")));
+    CHECK(open_cache(dir.path())->get(session_named("s"))->version == v);
+  }
+}
 
 TEST_CASE("a snapshot is found until it is erased", "[cache]") {
   scratch dir;

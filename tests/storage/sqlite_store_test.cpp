@@ -278,6 +278,37 @@ TEST_CASE("given a write that fails inside the commit, then nobody knows, and th
   CHECK(WEXITSTATUS(status) == 0);
 }
 
+TEST_CASE("what is forgotten is in no file after a checkpoint", "[sqlite]") {
+  opened<sqlite_backend> log;
+  const auto& dir = log.backend.directory.path();
+  const std::string secret = "nobody-writes-this-by-chance-5c1f";
+  const auto left_in = [&] {
+    std::set<std::string> files;
+    for (const auto& e : fs::directory_iterator(dir))
+      if (read_all(e.path()).find(secret) != std::string::npos)
+        files.insert(e.path().filename().string());
+    return files;
+  };
+  using names = std::set<std::string>;
+  const auto s = session_named("s");
+  log.append(s, {created({{"k", json::quote(secret)}}), entry("1", 1, secret)});
+  // Over several pages, too.
+  log.append(s, {entry("2", 2, secret + std::string(20'000, 'x') + secret)});
+  CHECK(left_in() == names{"recalld.db-wal"});
+  must(log.writer().checkpoint());
+  CHECK(left_in() == names{"recalld.db"});
+  log.append(s, {deleted()});
+  must(log.reader->begin_snapshot());
+  static_cast<void>(must(log.reader->stream_forth(log.number_of(s), 0, 10)));
+  CHECK(log.sweep(0).blanked == 3);
+  // Who reads may still read it; the next checkpoint tries again.
+  CHECK(code_of(log.writer().checkpoint()) == errc::unavailable);
+  CHECK_FALSE(left_in().empty());
+  must(log.reader->end_snapshot());
+  must(log.writer().checkpoint());
+  CHECK(left_in().empty());
+}
+
 // -- damage --
 
 TEST_CASE("given a damaged write-ahead log, then what lies before the damage is served, or corrupt",
