@@ -26,11 +26,6 @@ bool has_work(const std::string& answer) {
          });
 }
 
-bool may_succeed_later(errc code) {
-  return code == errc::unavailable || code == errc::overloaded || code == errc::fenced
-         || code == errc::outcome_unknown;
-}
-
 }  // namespace
 
 void delivery_state::start(caf::stateful_actor<delivery_state>* self, wish what,

@@ -331,6 +331,17 @@ public:
     ask<found_entries>(gateway_.around_->searcher, std::move(wish), std::move(then));
   }
 
+  bool embeds() const override { return gateway_.around_->question_embedder != nullptr; }
+
+  void embed(std::string question, std::function<void(result<std::string>)> then) override {
+    if (embeds())
+      ask<std::string>(gateway_.around_->question_embedder,
+                       embed_question{std::move(question), std::chrono::steady_clock::now()},
+                       std::move(then));
+    else
+      then(fail_with({errc::unavailable, "no embedding model is configured"}));
+  }
+
   void wait(std::string topic, time_us_t until, std::function<void(bool)> then) override {
     gateway_.around_->requests.fetch_sub(1);
     ask<bool>(gateway_.around_->feed, wait_for{std::move(topic), until},

@@ -68,6 +68,11 @@ public:
   virtual void search(search_memories wish, std::function<void(result<found_memories>)> then) = 0;
   /// The entries of a session that answer a question, best first.
   virtual void search(search_entries wish, std::function<void(result<found_entries>)> then) = 0;
+  /// A vector of a question, for `search_memories`. `unavailable` when there is no model to ask, and
+  /// what `embed_texts` says when it gives none.
+  virtual void embed(std::string question, std::function<void(result<std::string>)> then) = 0;
+  /// Whether there is a model to ask.
+  virtual bool embeds() const = 0;
   /// Goes on with true when the next fact of the topic was committed, or with false at `until`; see
   /// `wait_for`. Meanwhile the call counts as no request in progress. To miss nothing: wait first,
   /// then look.

@@ -1,6 +1,7 @@
 #include "actors/node.hpp"
 
 #include "actors/directory.hpp"
+#include "actors/embedder.hpp"
 #include "actors/feed.hpp"
 #include "actors/gateway_actor.hpp"
 #include "actors/journal.hpp"
@@ -56,6 +57,7 @@ struct node::parts {
   std::recursive_mutex kept_lock;
   caf::actor supervisor;
   caf::actor prompter;
+  caf::actor memory_embedder;
   std::vector<caf::actor> companions;
   std::shared_ptr<std::atomic<bool>> leave = std::make_shared<std::atomic<bool>>(false);
   gateway_handle gateway;
@@ -156,7 +158,10 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
     if (!standing)
       return fail(standing.error());
     if (!standing->ours)
-      return fail({errc::unavailable, "the node " + standing->holder + " serves this log", {}, 0,
+      return fail({errc::unavailable,
+                   "the node " + standing->holder + " serves this log",
+                   {},
+                   0,
                    static_cast<std::uint32_t>(standing->left.count())});
   }
   // A start that fails from here on does not keep other nodes waiting.
@@ -211,6 +216,11 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   around.searcher = p->spawn_blocking(searcher, p->around,
                                       std::shared_ptr<storage::log_reader>(std::move(*search_log)));
   p->hold(around.searcher, "searcher");
+  if (options.embedding_model.open) {
+    around.embedding_model = options.embedding_model.name;
+    around.question_embedder = p->spawn_blocking(
+      question_embedder, p->around, options.embedding_model.open(), options.embedding_patience);
+  }
   auto rebuild_log = p->store->open_reader();
   if (!rebuild_log)
     return fail(rebuild_log.error());
@@ -226,14 +236,17 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, node_option
   p->hold(around.directory, "directory");
   p->timers = system.spawn(timers, p->around);
   p->hold(p->timers, "timers");
+  if (options.embedding_model.open)
+    p->memory_embedder =
+      p->spawn_blocking(memory_embedder, p->around, options.embedding_model.open());
   p->keep(&parts::supervisor, actors::supervisor);
   p->keep(&parts::prompter, actors::prompter);
   p->gateway = system.spawn(actors::gateway, p->around, options.operations);
   p->hold(p->gateway, "gateway");
   for (auto& each : options.companions)
     p->companions.push_back(system.spawn<caf::detached>(
-      [each = std::move(each), &system, gateway = p->gateway, leave = p->leave](
-        caf::blocking_actor*) { each(system, gateway, *leave); }));
+      [each = std::move(each), &system, gateway = p->gateway,
+       leave = p->leave](caf::blocking_actor*) { each(system, gateway, *leave); }));
   static_cast<void>(give_back.release());
   return std::unique_ptr<node>(new node(std::move(p)));
 }
@@ -294,6 +307,9 @@ void node::stop() {
     if (last)
       end(last);
   }
+  for (auto& embedder : {p.memory_embedder, around.question_embedder})
+    if (embedder)
+      end(embedder);
   self->request(around.directory, 30s, leave_atom::value).receive([] {}, [](const caf::error&) {});
   end(around.directory);
   end(around.feed);
@@ -308,14 +324,12 @@ void node::stop() {
   for (auto& r : around.readers)
     end(r);
   end(around.searcher);
-  if (around.cache)
-    around.cache->flush_soon();
   // Whoever still holds a handle of the gateway keeps the surroundings, not what is open on disk.
   around.cache.reset();
   // Handles in the surroundings keep each other alive: let go of them.
   around.journals.clear();
   around.directory = around.feed = around.projector = nullptr;
-  around.searcher = nullptr;
+  around.searcher = around.question_embedder = nullptr;
   around.readers.clear();
   p.gateway = nullptr;
   p.timers = nullptr;

@@ -39,7 +39,8 @@ struct limits {
   std::size_t batch_bytes = 8 << 20;
   std::uint32_t slow_commit_us =
     1'500;  ///< A longer wait for the disk lets the next commit wait a little, too.
-  std::size_t index_bytes = 256 << 20;  ///< Indexes of memories and entries, half each; the one searched last always fits.
+  std::size_t index_bytes =
+    256 << 20;  ///< Indexes of memories and entries, half each; the one searched last always fits.
   std::uint32_t watchers_max = 16'384;
   std::uint32_t receipts_days = 7;  ///< Command ids of forgotten facts are kept so long.
 };
@@ -48,6 +49,18 @@ struct limits {
 /// through the node's gateway like anybody else and returns soon after `stop` became true.
 using companion = std::function<void(caf::actor_system& system, const gateway_handle& gateway,
                                      const std::atomic<bool>& stop)>;
+
+/// Makes one vector for each text, all of one length: near each other where texts mean the same. Blocks
+/// no longer than `within`, and ends soon after `stop` became true; for one thread at a time.
+/// `unavailable` and `overloaded`: perhaps later; `rejected`: these texts never.
+using embed_texts = std::function<result<std::vector<std::vector<float>>>(
+  std::span<const std::string> texts, std::chrono::milliseconds within,
+  const std::atomic<bool>& stop)>;
+struct embedding_model {
+  std::string name;  ///< Vectors of another model are never compared with its own.
+  std::function<embed_texts()>
+    open;  ///< Once for each thread that asks; absent: there is no model.
+};
 
 struct node_options {
   std::unique_ptr<storage::store> store;  ///< Opened; the node is its only writer.
@@ -64,6 +77,8 @@ struct node_options {
   std::span<const operation> operations;  ///< Usually `api::catalogue()`.
   std::size_t readers = 2;
   std::vector<companion> companions;
+  actors::embedding_model embedding_model;  ///< Without one memories are found by their words only.
+  std::chrono::milliseconds embedding_patience{1'000};  ///< So long a search waits for a vector.
   std::string name = "node";
   /// Microseconds since 1970; tests inject their own.
   std::function<std::int64_t()> clock;

@@ -68,8 +68,8 @@ void prompter_state::ask_rows(projections::row_query query,
                      [this, then = std::move(then)](result<rows_t> rows) {
                        if (rows)
                          then(*rows);
-                       else  // Another one begins again from the rows.
-                         self_->quit(caf::exit_reason::user_shutdown);
+                       else  // Another one begins again, a moment later: the database may be away.
+                         self_->delayed_send(self_, 1s, facts_missed{});
                      });
 }
 

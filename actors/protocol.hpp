@@ -13,6 +13,7 @@
 #include <caf/atom.hpp>
 #include <caf/fwd.hpp>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -215,6 +216,7 @@ struct search_memories {
   std::size_t skip = 0;
   std::size_t limit = 0;
   double min_score = 0;
+  std::string vector{};  ///< Of the question, as `retrieval::quantised` makes it; empty: words only.
 };
 struct found_memory {
   double score = 0;      ///< 0 < score <= 1, see `retrieval::hit`.
@@ -244,6 +246,13 @@ struct found_entries {
   version_t version = 0;
   std::vector<found_entry> hits;
   bool more = false;
+};
+
+// -- to the embedder of questions --
+
+struct embed_question {
+  std::string text;
+  std::chrono::steady_clock::time_point asked_at;
 };
 
 // -- from the timers, and from an actor to itself --
@@ -324,6 +333,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::read_log)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::find_trim)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::search_memories)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::search_entries)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::embed_question)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::follow_feed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(recalld::actors::facts_missed)

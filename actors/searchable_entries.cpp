@@ -74,10 +74,12 @@ const session::state& state_of(const stream_view& view) {
 
 result<void> searchable_entries::refresh(storage::log_reader& log, const stream_view& view) {
   const auto& s = state_of(view);
-  if (life_ != s.created_version || through_ > view.version) {
+  if (life_ != s.created_version) {
     *this = searchable_entries();
     life_ = s.created_version;
   }
+  if (through_ >= view.version)
+    return {};  // Overtaken by a later view: what is newer is left out of the answer.
   auto source = log_source::over(log, view);
   if (!source)
     return fail(source.error());
@@ -110,7 +112,7 @@ result<found_entries> searchable_entries::search(storage::log_reader& log,
     session::entry_appended e;
     e.ordinal = at.ordinal;
     e.turn_ordinal = at.turn_ordinal;
-    return at.version > bottom && session::visible(s, e) && (!wish.since || at.time >= *wish.since)
+    return at.version > bottom && at.version <= wish.view.version && session::visible(s, e) && (!wish.since || at.time >= *wish.since)
            && (!wish.until || at.time <= *wish.until);
   };
   found_entries out;

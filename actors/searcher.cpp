@@ -1,8 +1,10 @@
 #include "actors/searcher.hpp"
 
+#include "events/base64.hpp"
 #include "projections/memory_words.hpp"
 #include "projections/projections.hpp"
 #include "retrieval/ranking.hpp"
+#include "storage/replay.hpp"
 
 #include <caf/all.hpp>
 
@@ -14,6 +16,7 @@ namespace recalld::actors {
 namespace {
 
 namespace words = projections::memory_words;
+namespace vectors = projections::memory_vectors;
 
 constexpr std::size_t rows_at_once = 1'000;
 // From so many facts on, reading all rows in order costs less than reading those that changed.
@@ -21,6 +24,7 @@ constexpr version_t facts_at_most = 4'096;
 
 /// The id of the memory that a fact is about; empty: of none, or of all.
 struct memory_of {
+  std::string operator()(const memory_space::embedded& f) const { return f.what.id; }
   std::string operator()(const memory_space::cleared&) const { return {}; }
   std::string operator()(const memory_space::limit_changed&) const { return {}; }
   template <class Fact>
@@ -39,27 +43,6 @@ result<std::vector<projections::row>> row_of(storage::log_reader& log,
   return log.rows(query);
 }
 
-/// Log and rows of one moment.
-class frozen_view {
-public:
-  static result<frozen_view> of(storage::log_reader& log) {
-    if (auto begun = log.begin_snapshot(); !begun)
-      return fail(begun.error());
-    return frozen_view(log);
-  }
-  frozen_view(frozen_view&& other) noexcept : log_(std::exchange(other.log_, nullptr)) {}
-  frozen_view& operator=(frozen_view&&) = delete;
-  ~frozen_view() {
-    // A view that cannot be ended is of a connection that answers the next request with its error.
-    if (log_ != nullptr)
-      (void)log_->end_snapshot();
-  }
-
-private:
-  explicit frozen_view(storage::log_reader& log) : log_(&log) {}
-  storage::log_reader* log_;
-};
-
 }  // namespace
 
 // -- searchable_memories --
@@ -73,7 +56,7 @@ const memory_space::traits& searchable_memories::traits_of(
 
 std::size_t searchable_memories::footprint() const {
   constexpr std::size_t of_one = sizeof(memory_space::traits) + 96;
-  return index_.footprint() + traits_bytes_ + traits_.size() * of_one;
+  return index_.footprint() + vectors_.footprint() + traits_bytes_ + traits_.size() * of_one;
 }
 
 void searchable_memories::put(const projections::row& row) {
@@ -89,13 +72,44 @@ void searchable_memories::put(const projections::row& row) {
 
 void searchable_memories::drop(const std::string& id) {
   index_.erase(id);
+  vectors_.erase(id);
   if (auto known = traits_.find(id); known != traits_.end()) {
     traits_bytes_ -= known->second.metadata.size();
     traits_.erase(known);
   }
 }
 
-result<void> searchable_memories::load(storage::log_reader& log, stream_no_t stream) {
+void searchable_memories::put_vector(const projections::row& row, const std::string& model) {
+  const auto text_at = [&](std::size_t c) -> const std::string& {
+    return std::get<std::string>(row[c]);
+  };
+  const auto& id = text_at(vectors::id);
+  vectors_.erase(id);
+  if (text_at(vectors::model) == model && index_.contains(id))
+    if (const auto vector = from_base64(text_at(vectors::vector)))
+      vectors_.put(id, *vector);
+}
+
+result<void> searchable_memories::load_vectors(storage::log_reader& log, stream_no_t stream,
+                                               const std::string& model) {
+  projections::row_query query;
+  query.table = &vectors::spec;
+  query.equals = {static_cast<std::int64_t>(stream)};
+  query.limit = rows_at_once;
+  for (;;) {
+    auto rows = log.rows(query);
+    if (!rows)
+      return fail(rows.error());
+    for (const auto& row : *rows)
+      put_vector(row, model);
+    if (rows->size() < rows_at_once)
+      return {};
+    query.after = {rows->back()[vectors::id]};
+  }
+}
+
+result<void> searchable_memories::load(storage::log_reader& log, stream_no_t stream,
+                                       const std::string& model) {
   *this = searchable_memories();
   projections::row_query query;
   query.table = &words::spec;
@@ -110,7 +124,7 @@ result<void> searchable_memories::load(storage::log_reader& log, stream_no_t str
     for (const auto& row : *rows)
       put(row);
     if (rows->size() < rows_at_once)
-      return {};
+      return model.empty() ? result<void>() : load_vectors(log, stream, model);
     const auto& last = rows->back();
     query.after = {last[words::created_version], last[words::stream], last[words::id]};
   }
@@ -148,7 +162,7 @@ result<std::optional<std::vector<std::string>>> searchable_memories::touched(
 }
 
 result<bool> searchable_memories::renew(storage::log_reader& log, stream_no_t stream,
-                                        const std::string& id) {
+                                        const std::string& id, const std::string& model) {
   auto rows = row_of(log, words::spec, stream, id);
   if (!rows)
     return fail(rows.error());
@@ -160,11 +174,19 @@ result<bool> searchable_memories::renew(storage::log_reader& log, stream_no_t st
   if (index_.find(id) == retrieval::memory_index::none && words::first_told(row) < newest_created_)
     return false;  // It was restored, and belongs between others.
   put(row);
+  if (model.empty())
+    return true;
+  rows = row_of(log, vectors::spec, stream, id);
+  if (!rows)
+    return fail(rows.error());
+  for (const auto& of_it : *rows)
+    put_vector(of_it, model);
   return true;
 }
 
 result<void> searchable_memories::refresh(storage::log_reader& log,
-                                          const storage::stream_position& at) {
+                                          const storage::stream_position& at,
+                                          const std::string& model) {
   if (version_ == at.head)
     return {};
   bool whole = version_ == 0 || version_ < at.base || at.head - version_ > facts_at_most;
@@ -175,7 +197,7 @@ result<void> searchable_memories::refresh(storage::log_reader& log,
     whole = !*ids;
     if (!whole)
       for (const auto& id : **ids) {
-        const auto kept_order = renew(log, at.stream_no, id);
+        const auto kept_order = renew(log, at.stream_no, id, model);
         if (!kept_order)
           return fail(kept_order.error());
         if (whole = !*kept_order; whole)
@@ -183,7 +205,7 @@ result<void> searchable_memories::refresh(storage::log_reader& log,
       }
   }
   if (whole)
-    if (auto loaded = load(log, at.stream_no); !loaded)
+    if (auto loaded = load(log, at.stream_no, model); !loaded)
       return loaded;
   version_ = at.head;
   return {};
@@ -199,7 +221,7 @@ void searcher_state::start(surroundings_ptr around, std::shared_ptr<storage::log
 result<const searchable_memories*> searcher_state::fresh(const stream_id& stream,
                                                          const storage::stream_position& at) {
   auto& memories = owners_.of(stream);
-  if (auto done = memories.refresh(*log_, at); !done) {
+  if (auto done = memories.refresh(*log_, at, around_->embedding_model); !done) {
     owners_.forget();
     return fail(done.error());
   }
@@ -208,9 +230,9 @@ result<const searchable_memories*> searcher_state::fresh(const stream_id& stream
 }
 
 result<found_entries> searcher_state::search(const search_entries& wish) {
-  const auto view = frozen_view::of(*log_);
-  if (!view)
-    return fail(view.error());
+  const storage::frozen_view view(*log_);
+  if (!view.frozen())
+    return fail(view.frozen().error());
   auto& entries = sessions_.of(wish.view.stream);
   if (auto done = entries.refresh(*log_, wish.view); !done) {
     sessions_.forget();
@@ -221,9 +243,9 @@ result<found_entries> searcher_state::search(const search_entries& wish) {
 }
 
 result<found_memories> searcher_state::search(const search_memories& wish) {
-  const auto view = frozen_view::of(*log_);
-  if (!view)
-    return fail(view.error());
+  const storage::frozen_view view(*log_);
+  if (!view.frozen())
+    return fail(view.frozen().error());
   return search_frozen(wish);
 }
 
@@ -243,9 +265,19 @@ result<found_memories> searcher_state::search_frozen(const search_memories& wish
   const auto wanted = [&](retrieval::memory_index::slot_t slot) {
     return wish.filter.empty() || wish.filter.wants(all.traits_of(slot));
   };
+  const retrieval::parameters by;
+  std::vector<retrieval::outside_signal> outside;
+  if (!wish.vector.empty()) {
+    auto& closeness = outside.emplace_back();
+    closeness.weight = by.closeness;
+    const auto near = all.vectors().nearest(
+      wish.vector, by.nearest, [&](const std::string& id) { return wanted(all.index().find(id)); });
+    for (const auto& [id, cosine] : near)
+      closeness.values.emplace_back(all.index().find(id), cosine);
+  }
   // One more tells whether there is another page.
-  auto hits = retrieval::rank(all.index(), wish.query, retrieval::parameters{}, wanted, wish.skip,
-                              wish.limit + 1);
+  auto hits =
+    retrieval::rank(all.index(), wish.query, by, wanted, wish.skip, wish.limit + 1, outside);
   std::erase_if(hits, [&](const retrieval::hit& h) { return h.score < wish.min_score; });
   out.more = hits.size() > wish.limit;
   if (out.more)

@@ -3,6 +3,7 @@
 #include "actors/searchable_entries.hpp"
 #include "actors/surroundings.hpp"
 #include "retrieval/index.hpp"
+#include "retrieval/vectors.hpp"
 
 #include <caf/stateful_actor.hpp>
 
@@ -16,9 +17,12 @@ class searchable_memories {
 public:
   /// Brings it up to the stream's head, as seen by a frozen view of the log: what changed since is
   /// read, everything where that is not enough. After an error it must not be used again.
-  result<void> refresh(storage::log_reader& log, const storage::stream_position& at);
+  /// Vectors are those of this model; none when it is empty.
+  result<void> refresh(storage::log_reader& log, const storage::stream_position& at,
+                       const std::string& model);
 
   const retrieval::memory_index& index() const { return index_; }
+  const retrieval::vector_index& vectors() const { return vectors_; }
   version_t version() const { return version_; }
   /// Of a memory in the index.
   const memory_space::traits& traits_of(retrieval::memory_index::slot_t slot) const;
@@ -26,16 +30,20 @@ public:
   std::size_t footprint() const;
 
 private:
-  result<void> load(storage::log_reader& log, stream_no_t stream);
+  result<void> load(storage::log_reader& log, stream_no_t stream, const std::string& model);
+  result<void> load_vectors(storage::log_reader& log, stream_no_t stream, const std::string& model);
   /// Which memories facts in (`version_`, `head`] are about, in order; nothing: read it all again.
   result<std::optional<std::vector<std::string>>> touched(storage::log_reader& log,
                                                           stream_no_t stream, version_t head);
   /// False: the order of the memories would differ from a fresh load.
-  result<bool> renew(storage::log_reader& log, stream_no_t stream, const std::string& id);
+  result<bool> renew(storage::log_reader& log, stream_no_t stream, const std::string& id,
+                     const std::string& model);
+  void put_vector(const projections::row& row, const std::string& model);
   void put(const projections::row& row);
   void drop(const std::string& id);
 
   retrieval::memory_index index_;
+  retrieval::vector_index vectors_;  ///< Of memories in the index.
   std::unordered_map<std::string, memory_space::traits> traits_;
   version_t version_ = 0;
   version_t newest_created_ = 0;

@@ -1,5 +1,6 @@
 #include "actors/supervisor.hpp"
 
+#include "events/base64.hpp"
 #include "events/codec.hpp"
 #include "projections/projections.hpp"
 
@@ -10,6 +11,8 @@
 #include <limits>
 
 namespace recalld::actors {
+
+using namespace std::chrono_literals;
 
 namespace agenda = projections::agenda;
 
@@ -80,12 +83,12 @@ void supervisor_state::load(std::vector<projections::value> after) {
     around_->readers.back(), read_rows{std::move(query)},
     [this](result<std::vector<projections::row>> rows) {
       if (!rows) {
-        // Another one begins again from the rows.
-        self_->quit(caf::exit_reason::user_shutdown);
+        // Another one begins again from the rows, a moment later: the database may be away.
+        self_->delayed_send(self_, 1s, facts_missed{});
         return;
       }
       for (const auto& row : *rows) {
-        const auto& stream = std::get<std::string>(row[agenda::stream_id]);
+        const auto stream = from_base64(std::get<std::string>(row[agenda::stream_id])).value_or("");
         const auto& item = std::get<std::string>(row[agenda::item]);
         // What was published meanwhile is newer.
         if (!armed_.contains({stream, item}))

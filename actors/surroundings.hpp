@@ -42,6 +42,8 @@ struct surroundings {
   caf::actor feed;
   caf::actor projector;
   caf::actor searcher;
+  caf::actor question_embedder;  ///< None: memories are found by their words only.
+  std::string embedding_model;   ///< Of it; empty without one.
 
   /// The journal that writes a stream.
   const caf::actor& journal_for(const stream_id& stream) const {

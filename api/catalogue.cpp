@@ -16,9 +16,9 @@ std::vector<operation> all_families() {
   std::vector<operation> all;
   for (auto family :
        {session_operations(), transcript_operations(), context_operations(), track_operations(),
-         scope_operations(), memory_operations(), value_operations(), principal_operations(),
-         history_operations(), key_operations(), inbox_operations(), schedule_operations(),
-         summary_operations(), node_operations()})
+        scope_operations(), memory_operations(), value_operations(), principal_operations(),
+        history_operations(), key_operations(), inbox_operations(), schedule_operations(),
+        summary_operations(), node_operations()})
     all.insert(all.end(), family.begin(), family.end());
   std::sort(all.begin(), all.end(),
             [](const operation& a, const operation& b) { return a.name < b.name; });

@@ -15,11 +15,6 @@ namespace {
 // Wake-ups closer together than this are one.
 constexpr auto grain = 2ms;
 
-bool may_succeed_later(errc code) {
-  return code == errc::unavailable || code == errc::overloaded || code == errc::outcome_unknown
-         || code == errc::fenced;
-}
-
 }  // namespace
 
 // -- outgoing --

@@ -118,28 +118,40 @@ constexpr auto read_answer = std::to_array<field>({
    "Newest update first, then newest creation, then id descending; see `memory.get`."},
   {"next_cursor", field_type::string, false, "To the next page, when there is one."},
 });
-constexpr auto search_request =
-  join(user_fields,
-       std::to_array<field>({
-         {"query", field_type::string, true,
-          "A whole question or words in any language, taken literally; at most 16 KiB."},
-         {"scope", field_type::string, false,
-          "`memories` (default), `entries` of a session, or `both`."},
-         {"session", field_type::string, false, "Whose entries, with `entries` or `both`."},
-       }),
-       filter_fields,
-       std::to_array<field>({
-         {"min_score", field_type::any, false, "Leave out hits below this score, 0 to 1."},
-         {"limit", field_type::integer, false, "Hits on a page, 1 to 100; default 10."},
-         {"cursor", field_type::string, false, "Go on where the last answer's `next_cursor` says."},
-       }));
+constexpr auto search_request = join(
+  user_fields,
+  std::to_array<field>({
+    {"query", field_type::string, true,
+     "A whole question or words in any language, taken literally; at most 16 KiB."},
+    {"scope", field_type::string, false,
+     "`memories` (default), `entries` of a session, or `both`."},
+    {"session", field_type::string, false,
+     "Whose entries, with `entries` or `both`. With `memories` or `both` the collections are "
+     "searched, too, that are attached to this session now: its contexts of type `collection`, "
+     "with the content `{app, user}`."},
+    {"principal", field_type::string, false,
+     "Search the collections, too, that are attached to this principal now."},
+  }),
+  filter_fields,
+  std::to_array<field>({
+    {"min_score", field_type::any, false, "Leave out hits below this score, 0 to 1."},
+    {"limit", field_type::integer, false, "Hits on a page, 1 to 100; default 10."},
+    {"cursor", field_type::string, false, "Go on where the last answer's `next_cursor` says."},
+  }));
 constexpr auto search_answer = std::to_array<field>({
   {"version", field_type::integer, true, "The version of the owner's memories that was searched."},
-  {"session_version", field_type::integer, false, "The version of the session, when it was searched."},
+  {"session_version", field_type::integer, false,
+   "The version of the session, when it was searched."},
   {"hits", field_type::array, true,
-   "Best first: `{score, memory}`, or `{score, entry}` as `session.get` has it. A score is between 0 "
-   "and 1 and compares hits of one kind in one answer."},
+   "Best first: `{score, memory}`, from a collection also `{owner: {app, user}}`, or `{score, "
+   "entry}` "
+   "as `session.get` has it. A score is between 0 and 1 and compares hits of one owner or session "
+   "in "
+   "one answer."},
   {"next_cursor", field_type::string, false, "To the next page, when there is one."},
+  {"note", field_type::string, false,
+   "Why hits were found by their words only, when an embedding model is configured and gave no "
+   "vector of the question."},
 });
 constexpr auto history_request = join(one_request, page_fields);
 constexpr auto history_answer = std::to_array<field>({
@@ -662,20 +674,36 @@ std::size_t read_skip(request_reader& in, const std::string& list) {
   return static_cast<std::size_t>(*skip);
 }
 
-/// What a search was asked for, and what was found so far.
+/// What a search was asked for, what it covers, and what was found so far.
 struct searching {
-  std::string list;
-  std::size_t skip = 0;
-  std::size_t limit = 0;
   struct hit {
     double score = 0;
     std::string json;
   };
+
+  std::string list;  ///< Names the question in cursors.
+  std::size_t skip = 0;
+  std::size_t limit = 0;
+  bool memories = false;
+  bool entries = false;
+  actors::search_memories of_owner;
+  actors::search_entries of_session;
+  std::vector<owner_key> owners;  ///< The user first, then the collections.
   std::vector<hit> hits;
   bool more = false;
   version_t version = 0;
   version_t session_version = 0;
+  std::string note;
+
+  void cover(owner_key key) {
+    const auto same = [&](const owner_key& k) { return k.stream() == key.stream(); };
+    if (std::none_of(owners.begin(), owners.end(), same))
+      owners.push_back(std::move(key));
+  }
+  /// How many ranked lists the answer is made of.
+  std::size_t parts() const { return (memories ? owners.size() : 0) + (entries ? 1 : 0); }
 };
+using searching_ptr = std::shared_ptr<searching>;
 
 void answer_hits(const call_ptr& call, const searching& found) {
   array_writer hits;
@@ -690,106 +718,202 @@ void answer_hits(const call_ptr& call, const searching& found) {
     const cursor_part next = static_cast<std::int64_t>(found.skip + found.hits.size());
     out.str("next_cursor", write_cursor(found.list, std::span(&next, 1)));
   }
+  if (!found.note.empty())
+    out.str("note", found.note);
   call->answer(std::move(out).done());
 }
 
-std::string hit_json(double score, std::string_view kind, const std::string& what) {
-  json::object_writer one;
-  one.raw("score", number_text(score)).raw(kind, what);
-  return std::move(one).done();
-}
-
-/// Two ranked lists as one; of equal scores the memory comes first. Both begin at the first hit.
-void merge_pages(searching& all) {
+/// Several ranked lists as one; equal scores stay in the lists' order. Each begins at its first hit.
+void merge_lists(searching& all) {
   std::stable_sort(all.hits.begin(), all.hits.end(),
                    [](const auto& a, const auto& b) { return a.score > b.score; });
   all.hits.erase(all.hits.begin(),
-                 all.hits.begin() + static_cast<std::ptrdiff_t>(std::min(all.skip, all.hits.size())));
+                 all.hits.begin()
+                   + static_cast<std::ptrdiff_t>(std::min(all.skip, all.hits.size())));
   if (all.hits.size() > all.limit) {
     all.hits.resize(all.limit);
     all.more = true;
   }
 }
 
+void search_session(const call_ptr& call, const searching_ptr& all) {
+  const auto finish = [=] {
+    if (all->parts() > 1)
+      merge_lists(*all);
+    answer_hits(call, *all);
+  };
+  if (!all->entries) {
+    finish();
+    return;
+  }
+  call->search(std::move(all->of_session),
+               call->on<actors::found_entries>([=](const actors::found_entries& some) {
+                 all->session_version = some.version;
+                 all->more |= some.more;
+                 for (const auto& hit : some.hits) {
+                   json::object_writer one;
+                   one.raw("score", number_text(hit.score)).raw("entry", entry_json(hit.entry));
+                   all->hits.push_back({hit.score, std::move(one).done()});
+                 }
+                 finish();
+               }));
+}
+
+/// One owner after the other, and then the session.
+void search_owners(const call_ptr& call, const searching_ptr& all, std::size_t at = 0) {
+  if (!all->memories || at == all->owners.size()) {
+    search_session(call, all);
+    return;
+  }
+  auto wish = all->of_owner;
+  wish.owner = all->owners[at].stream();
+  call->search(std::move(wish),
+               call->on<actors::found_memories>([=](const actors::found_memories& some) {
+                 if (at == 0)
+                   all->version = some.version;
+                 all->more |= some.more;
+                 for (const auto& hit : some.hits) {
+                   json::object_writer one;
+                   one.raw("score", number_text(hit.score)).raw("memory", memory_json(hit.row));
+                   if (at > 0) {
+                     json::object_writer owner;
+                     owner.str("app", all->owners[at].app).str("user", all->owners[at].user);
+                     one.raw("owner", std::move(owner).done());
+                   }
+                   all->hits.push_back({hit.score, std::move(one).done()});
+                 }
+                 search_owners(call, all, at + 1);
+               }));
+}
+
+/// Searches all that is covered. Where there are several lists, any place of the one may be behind
+/// the other's.
+void search_covered(const call_ptr& call, const searching_ptr& all) {
+  const bool several = all->parts() > 1;
+  const auto skip = several ? 0 : all->skip;
+  const auto limit = several ? all->skip + all->limit : all->limit;
+  all->of_owner.skip = all->of_session.skip = skip;
+  all->of_owner.limit = all->of_session.limit = limit;
+  search_owners(call, all);
+}
+
+/// Asks for a vector of the question, where there is a model for that; without an answer, words have to
+/// do.
+void embed_question(const call_ptr& call, const searching_ptr& all) {
+  if (!all->memories || !call->embeds()) {
+    search_covered(call, all);
+    return;
+  }
+  call->embed(all->of_owner.query, [=](result<std::string> vector) {
+    if (vector)
+      all->of_owner.vector = std::move(*vector);
+    else
+      all->note =
+        "found by words only, the embedding model gave no vector: " + vector.error().message;
+    search_covered(call, all);
+  });
+}
+
+/// The owner that a context of type `collection` names.
+std::optional<owner_key> collection_in(const call_ptr& call, std::string_view content) {
+  owner_key key{call->tenant(), {}, {}};
+  const auto all = json::members(content, "content");
+  if (!all)
+    return std::nullopt;
+  for (const auto& m : *all) {
+    auto text = json::as_string(m.raw, m.name);
+    if (!text || (m.name != "app" && m.name != "user"))
+      return std::nullopt;
+    (m.name == "app" ? key.app : key.user) = std::move(*text);
+  }
+  return check_id(key.app, "app") && check_id(key.user, "user") ? std::optional(key) : std::nullopt;
+}
+
+/// Looks at the session, if one is named, and covers what is attached to it.
+void cover_session(const call_ptr& call, const std::optional<session_key>& session,
+                   const searching_ptr& all) {
+  if (!session) {
+    embed_question(call, all);
+    return;
+  }
+  view_session(call, *session, 0, [=](const session_view& seen) {
+    all->of_session.view = seen.stream;
+    for (const auto& [id, item] : seen.state->contexts) {
+      if (item.type != "collection" || !all->memories)
+        continue;
+      auto named = collection_in(call, item.content);
+      if (!named) {
+        call->fail({errc::rejected,
+                    "the context '" + id + "' must have the content {\"app\", \"user\"}",
+                    "session"});
+        return;
+      }
+      all->cover(std::move(*named));
+    }
+    embed_question(call, all);
+  });
+}
+
+/// Covers what is attached to a principal, if one is named, and goes on with the session.
+void cover_principal(const call_ptr& call, const std::optional<std::string>& principal,
+                     const std::optional<session_key>& session, const searching_ptr& all) {
+  if (!principal) {
+    cover_session(call, session, all);
+    return;
+  }
+  const stream_id stream(stream_kind::principal, {call->tenant(), *principal});
+  call->view(stream, 0, call->on<actors::stream_view>([=](const actors::stream_view& view) {
+    const auto& state = state_of<principal::state>(view);
+    if (state == principal::state{}) {
+      call->fail({errc::not_found, "there is no such principal", "principal", 0, 0});
+      return;
+    }
+    for (const auto& [name, what] : state.collections)
+      all->cover({call->tenant(), what.app, what.user});
+    cover_session(call, session, all);
+  }));
+}
+
 void search(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
   const auto owner = read_owner(in, call);
+  const auto all = std::make_shared<searching>();
   const auto scope = in.choice("scope", {"memories", "entries", "both"}).value_or("memories");
-  const bool entries = scope != "memories";
-  actors::search_memories wish;
-  wish.owner = owner.stream();
-  wish.query = in.string("query").value_or("");
-  if (wish.query.find_first_not_of(" \t\r\n") == std::string::npos)
+  all->memories = scope != "entries";
+  all->entries = scope != "memories";
+  auto query = in.string("query").value_or("");
+  if (query.find_first_not_of(" \t\r\n") == std::string::npos)
     in.refuse("query", "must not be empty");
-  if (wish.query.size() > query_bytes_max)
+  if (query.size() > query_bytes_max)
     in.refuse("query", "at most " + std::to_string(query_bytes_max) + " bytes");
-  wish.filter = read_filter(in);
-  wish.min_score = in.number("min_score", 0, 1).value_or(0);
-  session_key key{call->tenant(), owner.app, owner.user, {}};
-  if (entries)
-    key.session = in.id("session");
-  else if (in.raw("session"))
-    in.refuse("session", "goes with the scope `entries` or `both`");
+  auto filter = read_filter(in);
+  const auto min_score = in.number("min_score", 0, 1).value_or(0);
+  const auto principal = in.optional_id("principal");
+  std::optional<session_key> session;
+  if (all->entries || in.raw("session"))
+    session = {call->tenant(), owner.app, owner.user, in.id("session")};
   for (const auto* only : {"topics", "kind", "where"})
-    if (entries && in.raw(only))
+    if (all->entries && in.raw(only))
       in.refuse(only, "goes with the scope `memories`: entries have none");
-  auto found = std::make_shared<searching>();
-  found->limit = in.count("limit", 1, hits_max).value_or(10);
-  found->list = list_of("memory.search", owner, in,
-                        {"query", "scope", "session", "topics", "kind", "since", "until", "where",
-                         "min_score"});
-  found->skip = read_skip(in, found->list);
+  if (principal && !all->memories)
+    in.refuse("principal", "goes with the scope `memories` or `both`");
+  all->limit = in.count("limit", 1, hits_max).value_or(10);
+  all->list = list_of("memory.search", owner, in,
+                      {"query", "scope", "session", "principal", "topics", "kind", "since", "until",
+                       "where", "min_score"});
+  all->skip = read_skip(in, all->list);
   if (refused(call, in))
     return;
-  // Of two lists any place of the one may be behind the other's.
-  const bool both = scope == "both";
-  wish.skip = both ? 0 : found->skip;
-  wish.limit = both ? found->skip + found->limit : found->limit;
-  actors::search_entries talk;
-  if (entries) {
-    talk.query = wish.query;
-    talk.since = wish.filter.since;
-    talk.until = wish.filter.until;
-    talk.skip = wish.skip;
-    talk.limit = wish.limit;
-    talk.min_score = wish.min_score;
-  }
-  const auto finish = [=] {
-    if (both)
-      merge_pages(*found);
-    answer_hits(call, *found);
-  };
-  auto search_talk = [=]() mutable {
-    view_session(call, key, 0, [=](const session_view& s) mutable {
-      talk.view = s.stream;
-      call->search(std::move(talk),
-                   call->on<actors::found_entries>([=](const actors::found_entries& some) {
-                     found->session_version = some.version;
-                     found->more |= some.more;
-                     for (const auto& hit : some.hits)
-                       found->hits.push_back(
-                         {hit.score, hit_json(hit.score, "entry", entry_json(hit.entry))});
-                     finish();
-                   }));
-    });
-  };
-  if (scope == "entries") {
-    search_talk();
-    return;
-  }
-  call->search(std::move(wish),
-               call->on<actors::found_memories>([=](const actors::found_memories& some) mutable {
-                 found->version = some.version;
-                 found->more |= some.more;
-                 for (const auto& hit : some.hits)
-                   found->hits.push_back(
-                     {hit.score, hit_json(hit.score, "memory", memory_json(hit.row))});
-                 if (entries)
-                   search_talk();
-                 else
-                   finish();
-               }));
+  all->of_session.query = query;
+  all->of_session.since = filter.since;
+  all->of_session.until = filter.until;
+  all->of_session.min_score = min_score;
+  all->of_owner.query = std::move(query);
+  all->of_owner.filter = std::move(filter);
+  all->of_owner.min_score = min_score;
+  all->cover(owner);
+  cover_principal(call, principal, session, all);
 }
 
 constexpr std::string_view all_path = "/v1/apps/{app}/users/{user}/memories";

@@ -71,6 +71,14 @@ constexpr reserved_member reserved[] = {
   {"partial", shape::flag},
 };
 
+/// Columns of texts take no NUL in every database.
+result<std::string> text_of(std::string_view raw, std::string_view field) {
+  auto text = json::as_string(raw, field);
+  if (text && text->find('\0') != std::string::npos)
+    return fail_field(std::string(field), "must not contain a NUL byte");
+  return text;
+}
+
 result<void> check_time(std::string_view raw, std::string_view field, time_us_t now) {
   const auto written = json::as_string(raw, field);
   if (!written)
@@ -221,7 +229,7 @@ void request_reader::refuse(std::string_view field, std::string message) {
 
 std::optional<std::string> request_reader::string(std::string_view name) {
   const auto raw = of_.raw(name);
-  return raw ? keep(json::as_string(*raw, name)) : std::nullopt;
+  return raw ? keep(text_of(*raw, name)) : std::nullopt;
 }
 
 std::optional<std::string> request_reader::optional_id(std::string_view name) {
@@ -307,7 +315,7 @@ std::vector<std::string> request_reader::strings(std::string_view name, std::siz
   }
   std::vector<std::string> out;
   for (auto part : *parts) {
-    auto value = keep(json::as_string(part, at(name, out.size())));
+    auto value = keep(text_of(part, at(name, out.size())));
     if (!value)
       return {};
     if (value->empty())

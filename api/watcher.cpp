@@ -47,10 +47,6 @@ std::string member(const std::string& object, std::string_view name, bool raw = 
   return {};
 }
 
-bool may_succeed_later(errc code) {
-  return code == errc::unavailable || code == errc::overloaded || code == errc::fenced;
-}
-
 }  // namespace
 
 watcher::watcher(caf::actor_config& config, actors::gateway_handle gateway,

@@ -11,9 +11,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "actors/gateway.hpp"
 #include "cli/commands.hpp"
 #include "cli/exit_code.hpp"
-#include "events/json.hpp"
 #include "events/near_word.hpp"
 
 #ifndef RECALLD_VERSION
@@ -319,17 +319,7 @@ void walk(const command& c, const CLI::App& app, std::vector<std::string> path,
 int invocation::fail(const error& e) const {
   std::fflush(stdout);
   if (json) {
-    json::object_writer body;
-    body.str("code", to_string(e.code)).str("message", e.message);
-    if (!e.field.empty())
-      body.str("field", e.field);
-    if (e.code == errc::conflict)
-      body.num("current_version", e.current_version);
-    if (e.retry_after_ms > 0)
-      body.num("retry_after_ms", static_cast<std::uint64_t>(e.retry_after_ms));
-    json::object_writer whole;
-    whole.raw("error", std::move(body).done());
-    fmt::print(stderr, "{}\n", std::move(whole).done());
+    fmt::print(stderr, "{}\n", actors::render(e));
   } else {
     // Many messages name their field themselves.
     const bool named = e.field.empty() || e.message.find(e.field) != std::string::npos;

@@ -44,7 +44,11 @@ result<std::unique_ptr<connection>> connection::open(const invocation& call, boo
     if (!store)
       return fail(store.error());
     p->system = std::make_unique<caf::actor_system>(p->config);
-    auto node = actors::node::start(*p->system, node_options_of(s, std::move(*store)));
+    auto options = node_options_of(s);
+    if (auto usable = add_embeddings(s, options); !usable)
+      return recalld::fail(usable.error());
+    options.store = std::move(*store);
+    auto node = actors::node::start(*p->system, std::move(options));
     if (!node)
       return fail(node.error());
     p->node = std::move(*node);

@@ -17,6 +17,7 @@
 
 #include "api/catalogue.hpp"
 #include "api/client.hpp"
+#include "providers/embeddings.hpp"
 #include "providers/scribe.hpp"
 
 namespace recalld::cli {
@@ -72,9 +73,8 @@ result<void> check_listenable(const std::string& address, std::uint16_t port) {
     "cannot listen on");
 }
 
-actors::node_options node_options_of(const settings& s, std::unique_ptr<storage::store> store) {
+actors::node_options node_options_of(const settings& s) {
   actors::node_options o;
-  o.store = std::move(store);
   o.cache_bytes = s.number("cache.bytes");
   if (o.cache_bytes > 0)
     o.cache_directory = s.path("cache.directory");
@@ -94,28 +94,63 @@ actors::node_options node_options_of(const settings& s, std::unique_ptr<storage:
   l.batch_facts = s.number("limits.batch_facts");
   l.batch_bytes = s.number("limits.batch_bytes");
   l.watchers_max = static_cast<std::uint32_t>(s.number("limits.watchers"));
+  l.index_bytes = s.number("limits.index_bytes");
   l.receipts_days = static_cast<std::uint32_t>(s.number("limits.receipts_days"));
   return o;
 }
 
-result<void> add_scribe(const settings& s, actors::node_options& to) {
-  providers::scribe_options o;
-  o.endpoint.base = s.text("summaries.endpoint");
-  if (o.endpoint.base.empty())
-    return {};
-  if (!o.endpoint.base.starts_with("http://") && !o.endpoint.base.starts_with("https://"))
-    return fail_field("summaries.endpoint",
-                      "summaries.endpoint must be an http:// or https:// URL");
-  o.endpoint.model = s.text("summaries.model");
-  if (o.endpoint.model.empty())
-    return fail_field("summaries.model", "summaries.model must name the endpoint's model");
-  if (const auto& file = s.text("summaries.api_key_file"); !file.empty()) {
+namespace {
+
+/// The endpoint that settings under `part.` name; nothing when they name none.
+result<std::optional<providers::model_endpoint>> endpoint_of(const settings& s,
+                                                             const std::string& part) {
+  providers::model_endpoint at;
+  at.base = s.text(part + ".endpoint");
+  if (at.base.empty())
+    return std::nullopt;
+  if (!at.base.starts_with("http://") && !at.base.starts_with("https://"))
+    return fail_field(part + ".endpoint",
+                      fmt::format("{}.endpoint must be an http:// or https:// URL", part));
+  at.model = s.text(part + ".model");
+  if (at.model.empty())
+    return fail_field(part + ".model",
+                      fmt::format("{}.model must name the endpoint's model", part));
+  if (const auto& file = s.text(part + ".api_key_file"); !file.empty()) {
     std::ifstream in(file);
-    if (!std::getline(in, o.endpoint.api_key) || o.endpoint.api_key.empty())
-      return fail_field("summaries.api_key_file", fmt::format("cannot read a key from {}", file));
-    if (o.endpoint.api_key.back() == '\r')
-      o.endpoint.api_key.pop_back();
+    if (!std::getline(in, at.api_key) || at.api_key.empty())
+      return fail_field(part + ".api_key_file", fmt::format("cannot read a key from {}", file));
+    if (at.api_key.back() == '\r')
+      at.api_key.pop_back();
   }
+  return at;
+}
+
+}  // namespace
+
+result<void> add_embeddings(const settings& s, actors::node_options& to) {
+  auto at = endpoint_of(s, "embeddings");
+  if (!at)
+    return fail(at.error());
+  if (!*at)
+    return {};
+  to.embedding_patience = std::chrono::milliseconds(s.number("embeddings.patience_ms"));
+  to.embedding_model.name = (*at)->model;
+  to.embedding_model.open = [at = **at] {
+    return [source = std::make_shared<providers::http_embeddings>(at)](
+             std::span<const std::string> texts, std::chrono::milliseconds within,
+             const std::atomic<bool>& stop) { return source->embed(texts, within, stop); };
+  };
+  return {};
+}
+
+result<void> add_scribe(const settings& s, actors::node_options& to) {
+  auto at = endpoint_of(s, "summaries");
+  if (!at)
+    return fail(at.error());
+  if (!*at)
+    return {};
+  providers::scribe_options o;
+  o.endpoint = std::move(**at);
   o.tenant = s.text("summaries.tenant");
   o.worker = "scribe " + s.text("node.name");
   o.limits.total_ms = static_cast<std::uint32_t>(s.number("summaries.timeout_s") * 1'000);

@@ -11,8 +11,12 @@
 /// From settings to what runs a node or talks to one.
 namespace recalld::cli {
 
-/// Everything but the store's opening; `on_fatal` keeps its default.
-actors::node_options node_options_of(const settings& s, std::unique_ptr<storage::store> store);
+/// Everything but the store and who reports to whom; `on_fatal` keeps its default.
+actors::node_options node_options_of(const settings& s);
+
+/// Lets memories be found by what they mean, too, with the model that the settings name; nothing when
+/// they name none. As below.
+result<void> add_embeddings(const settings& s, actors::node_options& to);
 
 /// Lets due summaries be written through the endpoint that the settings name; nothing when they name
 /// none. `invalid` with the setting when it cannot be used. The key is in no message.

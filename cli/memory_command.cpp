@@ -190,6 +190,8 @@ void print_hits(const invocation& call, const json_view& a) {
     call.note("Nothing was found.");
   else
     fmt::print("{}", table.render(call.out));
+  if (const auto note = a.str("note"); !note.empty())
+    call.note(note);
   if (const auto next = a.str("next_cursor"); !next.empty())
     call.note(fmt::format("more: --cursor {}", next));
 }
@@ -203,6 +205,7 @@ command search_command() {
     std::string cursor;
     std::string scope;
     std::string session;
+    std::string principal;
   };
   return {
     .name = "search",
@@ -216,7 +219,14 @@ command search_command() {
       app.add_option("QUERY", o->query, "A question or words; taken literally.")->required();
       app.add_option("--scope", o->scope, "memories, entries or both. Default: memories.")
         ->type_name("WORD");
-      app.add_option("--session", o->session, "Whose entries.")->type_name("ID");
+      app
+        .add_option("--session", o->session,
+                    "Whose entries; also searches collections that are attached to it.")
+        ->type_name("ID");
+      app
+        .add_option("--principal", o->principal,
+                    "Also search collections that are attached to this principal.")
+        ->type_name("ID");
       app.add_option("--limit", o->limit, "Hits on a page, up to 100. Default: 10.")
         ->type_name("N");
       app.add_option("--min-score", o->min_score, "Leave out hits below this, 0 to 1.")
@@ -232,6 +242,7 @@ command search_command() {
         w->str("query", o->query).num("limit", o->limit);
         add_word(*w, "scope", o->scope);
         add_word(*w, "session", o->session);
+        add_word(*w, "principal", o->principal);
         if (auto added = add_filter_members(*w, *o); !added)
           return call.fail(added.error());
         if (auto added = add_json(*w, "min_score", o->min_score); !added)

@@ -164,6 +164,10 @@ int serve(const invocation& call) {
   const auto wanted = static_cast<std::uint16_t>(s.number("listen.port"));
   if (auto free = check_listenable(address, wanted); !free)
     return call.fail(free.error());
+  auto options = node_options_of(s);
+  for (auto add : {add_scribe, add_embeddings})
+    if (auto usable = add(s, options); !usable)
+      return call.fail(usable.error());
   auto store = open_log_to_write(call);
   if (!store)
     return call.fail(store.error());
@@ -183,9 +187,9 @@ int serve(const invocation& call) {
     if (!*ours)
       return exit_code::success;
   }
-  auto options = node_options_of(s, std::move(*store));
-  if (auto usable = add_scribe(s, options); !usable)
-    return call.fail(usable.error());
+  if (options.embedding_model.open)
+    spdlog::info("finding memories by what they mean, too, with {}", options.embedding_model.name);
+  options.store = std::move(*store);
   options.lease = std::move(*lease);
   options.lease_length = lease_length;
   options.on_fatal = [](const std::string& why) {

@@ -28,4 +28,9 @@ std::string_view to_string(errc code) noexcept {
   return "unknown";
 }
 
+bool may_succeed_later(errc code) noexcept {
+  return code == errc::unavailable || code == errc::overloaded || code == errc::fenced
+         || code == errc::outcome_unknown;
+}
+
 }  // namespace recalld

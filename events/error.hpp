@@ -34,6 +34,8 @@ inline constexpr errc errc_last = errc::stale;
 
 /// The word of the contract for a code, e.g. `not_found`.
 std::string_view to_string(errc code) noexcept;
+/// Whether the same request, sent again later, may be answered otherwise without anybody acting.
+bool may_succeed_later(errc code) noexcept;
 
 /// What went wrong, for a program (`code`, `field`) and for a person (`message`).
 struct error {

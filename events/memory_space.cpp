@@ -132,6 +132,22 @@ public:
     return c.value == s_.limit ? aggregate::decision{} : one(limit_changed{c.value});
   }
 
+  outcome operator()(const embed& c) const {
+    if (c.all.size() > embeddings_max)
+      return fail_field("embeddings", "must be at most " + std::to_string(embeddings_max));
+    aggregate::decision out;
+    for (const auto& e : c.all) {
+      if (e.vector.empty() || e.vector.size() > dimensions_max)
+        return fail_field("vector",
+                          "must have 1 to " + std::to_string(dimensions_max) + " dimensions");
+      if (auto good = check_id(e.model, "model"); !good)
+        return fail(std::move(good.error()));
+      if (const auto* m = find(e.id); m != nullptr && m->hash == e.hash)
+        out.facts.emplace_back(embedded{e});
+    }
+    return out;
+  }
+
 private:
   static aggregate::decision one(fact f) {
     aggregate::decision out;
@@ -231,6 +247,7 @@ struct folding {
     s.by_change.clear();
   }
   void operator()(const limit_changed& f) const { s.limit = f.value; }
+  void operator()(const embedded&) const {}  // It changes what is found, not what there is.
 };
 
 }  // namespace

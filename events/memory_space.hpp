@@ -18,8 +18,10 @@ namespace recalld::memory_space {
 
 inline constexpr std::size_t text_bytes_max = 64 * 1024;
 inline constexpr std::size_t metadata_bytes_max = 64 * 1024;
-inline constexpr std::size_t topics_max = 64;        ///< Also of participants.
-inline constexpr std::size_t topic_bytes_max = 256;  ///< Also of participants and the location.
+inline constexpr std::size_t topics_max = 64;         ///< Also of participants.
+inline constexpr std::size_t topic_bytes_max = 256;   ///< Also of participants and the location.
+inline constexpr std::size_t dimensions_max = 4'096;  ///< Of an embedding.
+inline constexpr std::size_t embeddings_max = 128;    ///< In one command.
 
 /// `superseded` and `invalidated` memories are out of search and stay in history.
 enum class status : std::uint8_t { active = 0, superseded = 1, invalidated = 2 };
@@ -105,7 +107,20 @@ struct clear {};
 struct set_limit {
   limit value{};
 };
-using command = std::variant<add, update, set_status, remove, clear, set_limit>;
+/// What an embedding model makes of a memory: the direction of its vector, each dimension from -127
+/// to 127 in a byte.
+struct embedding {
+  std::string id;
+  std::string hash;  ///< Of the content that it was made from.
+  std::string model;
+  std::string vector;
+  friend bool operator==(const embedding&, const embedding&) = default;
+};
+/// Those of memories that are gone or say something else by now are left out.
+struct embed {
+  std::vector<embedding> all;
+};
+using command = std::variant<add, update, set_status, remove, clear, set_limit, embed>;
 
 // -- facts --
 
@@ -157,7 +172,12 @@ struct limit_changed {
   limit value{};
   friend bool operator==(const limit_changed&, const limit_changed&) = default;
 };
-using fact = std::variant<added, retold, updated, status_changed, removed, cleared, limit_changed>;
+struct embedded {
+  embedding what;
+  friend bool operator==(const embedded&, const embedded&) = default;
+};
+using fact =
+  std::variant<added, retold, updated, status_changed, removed, cleared, limit_changed, embedded>;
 
 /// What the keys of all facts about a memory begin with.
 std::string key_prefix(std::string_view id);

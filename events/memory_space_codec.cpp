@@ -1,3 +1,4 @@
+#include "events/base64.hpp"
 #include "events/memory_space.hpp"
 #include "events/payload.hpp"
 
@@ -15,6 +16,7 @@
 ///   memory_space.removed         {"id":STRING[,"evicted":true]}
 ///   memory_space.cleared         {["most":N][,"evict":true]}
 ///   memory_space.limit_changed   {["most":N][,"evict":true]}
+///   memory_space.embedded        {"id":STRING,"hash":STRING,"model":STRING,"vector":BASE64}
 ///
 ///   CONTENT       {"text":STRING,"kind":WORD[,"topics":STRINGS][,"event_time":T]
 ///                  [,"participants":STRINGS][,"location":STRING][,"importance":NUMBER]
@@ -112,6 +114,13 @@ std::string payload(const limit_changed& f) {
   return std::move(w).done();
 }
 
+std::string payload(const embedded& f) {
+  writer w;
+  w.str("id", f.what.id).str("hash", f.what.hash).str("model", f.what.model);
+  w.str("vector", to_base64(f.what.vector));
+  return std::move(w).done();
+}
+
 std::string write(const fact& f) {
   return std::visit([](const auto& one) { return payload(one); }, f);
 }
@@ -131,7 +140,12 @@ struct told_key {
   }
 };
 
-std::string key_of(const fact& f, version_t) { return std::visit(told_key{}, f); }
+std::string key_of(const fact& f, version_t version) {
+  // A model may be asked again about the same revision.
+  if (const auto* e = std::get_if<embedded>(&f))
+    return key_prefix(e->what.id) + "embedded/" + std::to_string(version);
+  return std::visit(told_key{}, f);
+}
 
 std::string word(payload_reader& r, std::string_view name) {
   return r.optional_str(name).value_or("");
@@ -164,6 +178,15 @@ content content_of(payload_reader& outer) {
   c.metadata = r.optional("metadata");
   outer.join(r, "content");
   return c;
+}
+
+embedding embedding_of(payload_reader& r) {
+  embedding e{r.str("id"), r.str("hash"), r.str("model"), {}};
+  if (auto bytes = from_base64(r.str("vector")))
+    e.vector = std::move(*bytes);
+  else
+    r.miss("vector");
+  return e;
 }
 
 limit limit_of(payload_reader& r) { return {r.count("most"), r.flag("evict")}; }
@@ -230,6 +253,8 @@ constexpr codec::format<aggregate>::type fact_types[] = {
    [](payload_reader& r, const text&) -> fact { return cleared{limit_of(r)}; }},
   {"memory_space.limit_changed", lane::folded,
    [](payload_reader& r, const text&) -> fact { return limit_changed{limit_of(r)}; }},
+  {"memory_space.embedded", lane::tracks,
+   [](payload_reader& r, const text&) -> fact { return embedded{embedding_of(r)}; }},
 };
 static_assert(std::size(fact_types) == std::variant_size_v<fact>);
 

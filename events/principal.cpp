@@ -115,13 +115,14 @@ public:
       return aggregate::decision{};
     if (there == s_.collections.end() && s_.collections.size() >= things_max)
       return too_many("collection");
-    return one(attached{c.name, c.what});
+    return one(collection_attached{c.name, c.what});
   }
 
   outcome operator()(const detach& c) const {
     if (auto good = check_id(c.name, "collection"); !good)
       return fail(std::move(good.error()));
-    return s_.collections.contains(c.name) ? one(detached{c.name}) : aggregate::decision{};
+    return s_.collections.contains(c.name) ? one(collection_detached{c.name})
+                                           : aggregate::decision{};
   }
 
   outcome operator()(const record_usage& c) const {
@@ -183,8 +184,10 @@ struct folding {
     s.sessions.erase(f.name);
     s.by_session.erase(f.name);
   }
-  void operator()(const attached& f) const { s.collections.insert_or_assign(f.name, f.what); }
-  void operator()(const detached& f) const { s.collections.erase(f.name); }
+  void operator()(const collection_attached& f) const {
+    s.collections.insert_or_assign(f.name, f.what);
+  }
+  void operator()(const collection_detached& f) const { s.collections.erase(f.name); }
   void operator()(const usage_recorded& f) const {
     count(s.all, f.used);
     if (!f.session.empty())

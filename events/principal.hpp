@@ -132,14 +132,14 @@ struct session_dropped {
   std::string name;
   friend bool operator==(const session_dropped&, const session_dropped&) = default;
 };
-struct attached {
+struct collection_attached {
   std::string name;
   collection what;
-  friend bool operator==(const attached&, const attached&) = default;
+  friend bool operator==(const collection_attached&, const collection_attached&) = default;
 };
-struct detached {
+struct collection_detached {
   std::string name;
-  friend bool operator==(const detached&, const detached&) = default;
+  friend bool operator==(const collection_detached&, const collection_detached&) = default;
 };
 struct usage_recorded {
   std::string call;
@@ -151,8 +151,8 @@ struct usage_recorded {
 struct purged {
   friend bool operator==(const purged&, const purged&) = default;
 };
-using fact = std::variant<record_put, session_put, session_dropped, attached, detached,
-                          usage_recorded, purged>;
+using fact = std::variant<record_put, session_put, session_dropped, collection_attached,
+                          collection_detached, usage_recorded, purged>;
 
 // -- the aggregate --
 

@@ -3,13 +3,13 @@
 
 /// Grammar of the payloads, all schema version 1; conventions as in `scope_codec.cpp`.
 ///
-///   principal.record_put       {"record":RECORD,"created_at":T}
-///   principal.session_put      {"name":STRING,"session":SESSION}
-///   principal.session_dropped  {"name":STRING}
-///   principal.attached         {"name":STRING,"app":STRING,"user":STRING}
-///   principal.detached         {"name":STRING}
-///   principal.usage_recorded   {"call":STRING[,"session":STRING][,"model":STRING],"used":USAGE}
-///   principal.purged           {}
+///   principal.record_put             {"record":RECORD,"created_at":T}
+///   principal.session_put            {"name":STRING,"session":SESSION}
+///   principal.session_dropped        {"name":STRING}
+///   principal.collection_attached    {"name":STRING,"app":STRING,"user":STRING}
+///   principal.collection_detached    {"name":STRING}
+///   principal.usage_recorded         {"call":STRING[,"session":STRING][,"model":STRING],"used":USAGE}
+///   principal.purged                 {}
 ///
 ///   RECORD   {["username":STRING][,"status":STRING][,"admin":true][,"network":STRING]
 ///             [,"topics":[STRING,…]][,"metadata":OBJECT]}
@@ -152,12 +152,12 @@ std::string payload(const session_dropped& f) {
   w.str("name", f.name);
   return std::move(w).done();
 }
-std::string payload(const attached& f) {
+std::string payload(const collection_attached& f) {
   writer w;
   w.str("name", f.name).str("app", f.what.app).str("user", f.what.user);
   return std::move(w).done();
 }
-std::string payload(const detached& f) {
+std::string payload(const collection_detached& f) {
   writer w;
   w.str("name", f.name);
   return std::move(w).done();
@@ -218,12 +218,12 @@ constexpr codec::format<aggregate>::type fact_types[] = {
    }},
   {"principal.session_dropped", lane::folded,
    [](payload_reader& r, const text&) -> fact { return session_dropped{r.str("name")}; }},
-  {"principal.attached", lane::folded,
+  {"principal.collection_attached", lane::folded,
    [](payload_reader& r, const text&) -> fact {
-     return attached{r.str("name"), collection_of(r)};
+     return collection_attached{r.str("name"), collection_of(r)};
    }},
-  {"principal.detached", lane::folded,
-   [](payload_reader& r, const text&) -> fact { return detached{r.str("name")}; }},
+  {"principal.collection_detached", lane::folded,
+   [](payload_reader& r, const text&) -> fact { return collection_detached{r.str("name")}; }},
   {"principal.usage_recorded", lane::folded,
    [](payload_reader& r, const text&) -> fact {
      return usage_recorded{r.str("call"), word(r, "session"), word(r, "model"),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "events/base64.hpp"
 #include "projections/projections.hpp"
 #include "retrieval/words.hpp"
 
@@ -93,6 +94,25 @@ const table spec{
 };
 
 }  // namespace memory_words
+
+namespace memory_vectors {
+
+const table spec{
+  .name = "memory_vectors",
+  .version = 1,
+  .columns = {{"stream", column_type::integer},
+              {"id"},
+              {"tenant"},
+              {"app"},
+              {"user"},
+              {"hash"},
+              {"model"},
+              {"vector"}},
+  .key_columns = 2,
+  .indexes = {{"by_model", {model}}},
+};
+
+}  // namespace memory_vectors
 
 namespace {
 
@@ -224,6 +244,7 @@ struct memory_projection {
           {stream, f.id, passages_text(c), topic_words(c.topics), speakers_text(c),
            session_of(f.origin), c.event_time.value_or(at.time), whole(at.version), std::int64_t{1},
            std::string(to_string(c.kind)), array_of(c.topics), object_or_empty(c.metadata)}});
+    without_vector(f.id, f.hash);
     revision(f.id, 1, "added", content_text(c), {}, f.origin);
   }
   void operator()(const retold& f) {
@@ -264,6 +285,7 @@ struct memory_projection {
                        {memory_words::kind, std::string(to_string(c.kind))},
                        {memory_words::topics, array_of(c.topics)},
                        {memory_words::metadata, object_or_empty(c.metadata)}}});
+    without_vector(f.id, f.hash);
     revision(f.id, f.revision, "updated", content_text(c), f.reason, f.origin);
   }
   void operator()(const status_changed& f) {
@@ -279,10 +301,22 @@ struct memory_projection {
   void operator()(const removed& f) { erase_all({stream, f.id}); }
   void operator()(const cleared&) { erase_all({stream}); }
   void operator()(const limit_changed&) {}
+  void operator()(const embedded& f) {
+    out.push_back(set{
+      &memory_vectors::spec,
+      {stream, f.what.id},
+      {{memory_vectors::model, f.what.model}, {memory_vectors::vector, to_base64(f.what.vector)}}});
+  }
 
+  void without_vector(const std::string& id, const std::string& hash) {
+    const auto owner = at.stream.parts();
+    out.push_back(put{&memory_vectors::spec,
+                      {stream, id, std::string(owner.at(0)), std::string(owner.at(1)),
+                       std::string(owner.at(2)), hash, std::string(), std::string()}});
+  }
   void erase_all(const row& key) {
-    for (auto* t :
-         {&memories::spec, &memory_topics::spec, &memory_words::spec, &memory_revisions::spec})
+    for (auto* t : {&memories::spec, &memory_topics::spec, &memory_words::spec,
+                    &memory_revisions::spec, &memory_vectors::spec})
       out.push_back(erase{t, key});
   }
 };

@@ -40,13 +40,13 @@ struct projecting {
 
 std::span<const table* const> tables() {
   static constexpr const table* all[] = {
-    &sessions::spec,      &session_state::spec, &contexts::spec,
-    &scope_state::spec,   &memories::spec,      &memory_revisions::spec,
-    &memory_topics::spec, &memory_words::spec,  &short_values::spec,
-    &principals::spec,    &model_sessions::spec,
-    &receipts::spec,      &inbox::spec,         &grants::spec,
-    &schedules::spec,     &runs::spec,          &effects::spec,
-    &agenda::spec,        &summaries::spec,     &summary_jobs::spec,
+    &sessions::spec,        &session_state::spec, &contexts::spec,
+    &scope_state::spec,     &memories::spec,      &memory_revisions::spec,
+    &memory_topics::spec,   &memory_words::spec,  &memory_vectors::spec,
+    &short_values::spec,    &principals::spec,    &model_sessions::spec,
+    &receipts::spec,        &inbox::spec,         &grants::spec,
+    &schedules::spec,       &runs::spec,          &effects::spec,
+    &agenda::spec,          &summaries::spec,     &summary_jobs::spec,
     &summary_triggers::spec};
   return all;
 }

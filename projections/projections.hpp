@@ -135,6 +135,14 @@ extern const table spec;
 /// Positions in `spec.indexes`.
 enum index : std::size_t { by_creation };
 }  // namespace memory_words
+namespace memory_vectors {
+enum column : std::size_t { stream, id, tenant, app, user, hash, model, vector };
+/// What an embedding model made of a memory, in base64; `model` and `vector` are empty while it made
+/// nothing of what the memory says now.
+extern const table spec;
+/// Positions in `spec.indexes`.
+enum index : std::size_t { by_model };
+}  // namespace memory_vectors
 namespace short_values {
 enum column : std::size_t {
   stream,

@@ -1,5 +1,6 @@
 #include "projections/summary_rows.hpp"
 
+#include "events/base64.hpp"
 #include "events/payload.hpp"
 #include "projections/supervision_rows.hpp"
 
@@ -96,7 +97,7 @@ struct summary_rows {
     if (when == 0)
       out.push_back(erase{&agenda::spec, {stream, std::move(item)}});
     else
-      out.push_back(put{&agenda::spec, {stream, std::move(item), at.stream.bytes(), when}});
+      out.push_back(put{&agenda::spec, {stream, std::move(item), to_base64(at.stream.bytes()), when}});
   }
   void change_job(const std::string& filter_key, summary::job_status status,
                   std::vector<std::pair<std::size_t, value>> cells) {

@@ -1,5 +1,6 @@
 #include "projections/supervision_rows.hpp"
 
+#include "events/base64.hpp"
 #include "events/due.hpp"
 #include "events/json.hpp"
 
@@ -132,7 +133,7 @@ const table spec{
 namespace agenda {
 const table spec{
   .name = "agenda",
-  .version = 1,
+  .version = 2,
   .columns = {{"stream", whole}, {"item"}, {"stream_id"}, {"at", whole}},
   .key_columns = 2,
   .indexes = {{"by_at", {at}}},
@@ -155,7 +156,7 @@ struct rows_of {
     if (when == 0)
       out.push_back(erase{&agenda::spec, {stream, item}});
     else
-      out.push_back(put{&agenda::spec, {stream, item, at.stream.bytes(), when}});
+      out.push_back(put{&agenda::spec, {stream, item, to_base64(at.stream.bytes()), when}});
   }
   static value or_null(time_us_t t) { return t == 0 ? value{} : value{t}; }
   static value or_null(const std::string& s) { return s.empty() ? value{} : value{s}; }

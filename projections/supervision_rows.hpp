@@ -93,7 +93,8 @@ extern const table spec;
 enum index : std::size_t { by_status };
 }  // namespace effects
 
-/// Deadlines of streams: what the supervisor arms. A stream may have several, told apart by `item`.
+/// Deadlines of streams: what the supervisor arms. A stream may have several, told apart by `item`;
+/// `stream_id` is the stream's address in base64.
 namespace agenda {
 enum column : std::size_t { stream, item, stream_id, at };
 extern const table spec;

@@ -12,7 +12,7 @@
 /// knowing what they are about.
 namespace recalld::projections {
 
-/// A cell: null, a whole number, or text (also JSON text; opaque bytes are allowed).
+/// A cell: null, a whole number, or text: valid UTF-8 without zero bytes, as all databases keep it.
 using value = std::variant<std::monostate, std::int64_t, std::string>;
 using row = std::vector<value>;
 

@@ -6,24 +6,6 @@ namespace recalld::providers {
 
 namespace {
 
-tl::unexpected<error> unreadable(std::string what, std::string_view cause = "garbage") {
-  error e{errc::corrupt, "the model's answer " + std::move(what)};
-  json::object_writer w;
-  w.str("cause", cause);
-  e.detail = std::move(w).done();
-  return fail(std::move(e));
-}
-
-/// The raw member of a raw object; empty when there is none, or it is no object.
-std::string_view member_of(std::string_view raw, std::string_view name) {
-  if (raw.empty() || json::kind_of(raw) != json::kind::object)
-    return {};
-  if (const auto members = json::members(raw, {}))
-    for (const auto& m : *members)
-      if (m.name == name)
-        return m.raw;
-  return {};
-}
 std::string text_of(std::string_view raw) {
   return raw.empty() ? std::string() : json::as_string(raw, {}).value_or("");
 }
@@ -33,14 +15,6 @@ std::uint64_t count_of(std::string_view raw) {
 }
 
 }  // namespace
-
-std::string completions_url(std::string_view base) {
-  while (base.ends_with('/'))
-    base.remove_suffix(1);
-  if (base.ends_with("/v1"))
-    base.remove_suffix(3);
-  return std::string(base) + "/v1/chat/completions";
-}
 
 std::string completions_request(std::string_view model, const std::vector<chat_message>& messages) {
   std::string all = "[";
@@ -77,13 +51,9 @@ result<chat_answer> parse_completions(std::string_view body) {
   return out;
 }
 
-result<chat_answer> complete(http_client& http, const chat_endpoint& at,
+result<chat_answer> complete(http_client& http, const model_endpoint& at,
                              const std::vector<chat_message>& messages, const limits& l) {
-  headers more;
-  if (!at.api_key.empty())
-    more.emplace_back("Authorization", "Bearer " + at.api_key);
-  auto got =
-    http.post_json(completions_url(at.base), more, completions_request(at.model, messages), l);
+  auto got = ask(http, at, "chat/completions", completions_request(at.model, messages), l);
   if (!got)
     return fail(std::move(got.error()));
   return parse_completions(got->body);

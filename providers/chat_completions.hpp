@@ -5,16 +5,11 @@
 #include <string_view>
 #include <vector>
 
-#include "providers/http_client.hpp"
+#include "providers/model_endpoint.hpp"
 
 /// One question to a model behind an OpenAI-compatible endpoint (`POST {base}/v1/chat/completions`).
 namespace recalld::providers {
 
-struct chat_endpoint {
-  std::string base;  ///< E.g. `http://127.0.0.1:8080`; may end in `/` or `/v1`.
-  std::string model;
-  std::string api_key;  ///< Secret; empty: none is sent.
-};
 struct chat_message {
   std::string role;  ///< `system`, `user` or `assistant`.
   std::string content;
@@ -26,8 +21,6 @@ struct chat_answer {
   std::uint64_t completion_tokens = 0;
 };
 
-/// Where questions go.
-std::string completions_url(std::string_view base);
 /// What is asked, as the endpoint expects it.
 std::string completions_request(std::string_view model, const std::vector<chat_message>& messages);
 /// Reads an answer. `corrupt` (cause `garbage`) when it is no JSON of that shape, has no text in it, or
@@ -35,7 +28,7 @@ std::string completions_request(std::string_view model, const std::vector<chat_m
 result<chat_answer> parse_completions(std::string_view body);
 
 /// Asks and reads. Errors are those of `http_client::post_json` and `parse_completions`.
-result<chat_answer> complete(http_client& http, const chat_endpoint& at,
+result<chat_answer> complete(http_client& http, const model_endpoint& at,
                              const std::vector<chat_message>& messages, const limits& l = {});
 
 }  // namespace recalld::providers

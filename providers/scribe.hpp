@@ -15,7 +15,7 @@ using call_operation =
   std::function<result<std::string>(std::string_view operation, std::string request)>;
 
 struct scribe_options {
-  chat_endpoint endpoint;
+  model_endpoint endpoint;
   std::string tenant = "default";
   std::string worker = "scribe";
   std::uint32_t wait_ms = 500;  ///< How long one claim waits for a job.

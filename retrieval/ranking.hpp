@@ -48,6 +48,9 @@ struct parameters {
   std::size_t long_word_bytes = 8;
   /// So many of the best by BM25 are looked at closely, with their neighbours.
   std::size_t candidates = 500;
+  /// Closeness of embeddings, of so many memories that lie nearest to the question.
+  double closeness = 0.5;
+  std::size_t nearest = 200;
 };
 
 /// A signal from outside, e.g. closeness of embeddings: what it says of some memories. They

@@ -121,6 +121,33 @@ TEMPLATE_TEST_CASE("a memory is added, read, found at once, changed and deleted"
   CHECK(n->ok("memory.read", ada)["memories"].empty());
 }
 
+TEMPLATE_TEST_CASE("the longest ids and the oddest texts are kept, or refused with their field",
+                   "[memory]", sqlite_backend, postgres_backend) {
+  node_on<TestType> n;
+  std::string longest;
+  while (longest.size() < 512)
+    longest += "\xc3\xbc";  // Two bytes of UTF-8.
+  const json whom{{"tenant", longest}, {"app", longest}, {"user", longest}};
+  const json said = with(whom, {{"text", "Tea\x01\x7f"}, {"topics", {"\x02"}}});
+  const auto id = n->ok("memory.add", said)["id"].template get<std::string>();
+  const json due{
+    {"tenant", longest}, {"schedule", longest}, {"expression", "@hourly"}, {"kind", "note"}};
+  n->ok("schedule.define", due);
+  n.n.restart();
+  CHECK(n->ok("memory.get", with(whom, {{"id", id}}))["memory"]["text"] == "Tea\x01\x7f");
+  CHECK(n->ok("schedule.list", {{"tenant", longest}})["schedules"].size() == 1);
+  const std::string nul("a\0b", 3);
+  const auto field = [&](const json& more) {
+    return n->bad("memory.add", with(of_ada({{"text", "Tea"}}), more)).field;
+  };
+  CHECK(field({{"text", nul}}) == "text");
+  CHECK(field({{"topics", {"a", nul}}}) == "topics[1]");
+  CHECK(field({{"location", nul}}) == "location");
+  // What is kept as JSON says it in letters.
+  n->ok("memory.add", of_ada({{"text", "Tea"}, {"metadata", {{"k", nul}}}}));
+  CHECK(found(n, "tea").size() == 1);
+}
+
 TEMPLATE_TEST_CASE("the same memory again is the one that exists; an edited one is left alone",
                    "[memory]", sqlite_backend, postgres_backend) {
   node_on<TestType> n;
@@ -188,9 +215,8 @@ TEMPLATE_TEST_CASE("entries of a session are searched as memories are", "[memory
     std::vector<std::string> out;
     const auto answer = n->ok("memory.search", with(of_ada({{"session", "s1"}}), more));
     for (const auto& hit : answer["hits"])
-      out.push_back(hit.contains("memory")
-                      ? "memory: " + std::string(hit["memory"]["text"])
-                      : hit["entry"]["entry"]["content"].dump());
+      out.push_back(hit.contains("memory") ? "memory: " + std::string(hit["memory"]["text"])
+                                           : hit["entry"]["entry"]["content"].dump());
     return out;
   };
   n->ok("session.create", talk);
@@ -210,18 +236,18 @@ TEMPLATE_TEST_CASE("entries of a session are searched as memories are", "[memory
   CHECK(harbours[1] == "\"Kotor and Bar.\"");
   const auto both = hits({{"scope", "both"}, {"query", "lighthouse"}});
   CHECK(std::count(both.begin(), both.end(), "memory: The lighthouse keeper is called Ivo") == 1);
-  CHECK(std::count_if(both.begin(), both.end(), [](const auto& hit) {
-          return hit.find("was closed") != std::string::npos;
-        }) == 1);
+  CHECK(std::count_if(both.begin(), both.end(),
+                      [](const auto& hit) { return hit.find("was closed") != std::string::npos; })
+        == 1);
   // Page by page the same.
   strings paged;
-  json request = of_ada({{"session", "s1"}, {"scope", "both"}, {"query", "lighthouse"}, {"limit", 1}});
+  json request =
+    of_ada({{"session", "s1"}, {"scope", "both"}, {"query", "lighthouse"}, {"limit", 1}});
   for (int pages = 0; pages < 5; ++pages) {
     const auto page = n->ok("memory.search", request);
     for (const auto& hit : page["hits"])
-      paged.push_back(hit.contains("memory")
-                        ? "memory: " + std::string(hit["memory"]["text"])
-                        : hit["entry"]["entry"]["content"].dump());
+      paged.push_back(hit.contains("memory") ? "memory: " + std::string(hit["memory"]["text"])
+                                             : hit["entry"]["entry"]["content"].dump());
     if (!page.contains("next_cursor"))
       break;
     request["cursor"] = page["next_cursor"];
@@ -253,7 +279,7 @@ TEMPLATE_TEST_CASE("entries of a session are searched as memories are", "[memory
   };
   CHECK(field({{"scope", "all"}}) == "scope");
   CHECK(field({{"scope", "entries"}}) == "session");
-  CHECK(field({{"session", "s1"}}) == "session");
+  CHECK(field({{"scope", "entries"}, {"session", "s1"}, {"principal", "ada"}}) == "principal");
   CHECK(field({{"scope", "both"}, {"session", "s1"}, {"topics", {"a"}}}) == "topics");
   CHECK(field({{"scope", "entries"}, {"session", "s1"}, {"cursor", "x"}}) == "cursor");
 }

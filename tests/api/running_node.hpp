@@ -75,6 +75,7 @@ public:
     wanted.operations = api::catalogue();
     wanted.limits = limits;
     wanted.clock = [this] { return now(); };
+    wanted.embedding_model = embedding_model;
     auto started = actors::node::start(*system_, std::move(wanted));
     if (!started)
       throw std::runtime_error(started.error().message);
@@ -126,6 +127,7 @@ public:
   }
 
   actors::limits limits{};
+  actors::embedding_model embedding_model{};
 
 private:
   static std::unique_ptr<api::system_config> plain() {

@@ -6,6 +6,9 @@
 
 Without names every test runs. Each gets an empty directory and a server when it asks for one.
 """
+import base64
+import contextlib
+import http.server
 import json
 import os
 import pty
@@ -19,6 +22,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -109,6 +113,56 @@ class Box:
     def lines(self, path):
         with open(path, encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
+
+
+class Model:
+    """A server that speaks enough of OpenAI's HTTP API: words that mean the same give vectors near each other."""
+
+    MEANINGS = (("tea", "beverage", "drink"), ("dog", "puppy", "animal"))
+
+    def __init__(self):
+        self.status, self.seen, self.keys = 200, [], set()
+        model = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                model.seen.append((self.path, asked))
+                model.keys.add(self.headers.get("Authorization"))
+                if self.path == "/v1/embeddings":
+                    answer = {"data": [{"index": i, "embedding": model.vector(text)} for i, text in enumerate(asked["input"])]}
+                else:
+                    answer = {"model": "m-1", "choices": [{"message": {"role": "assistant", "content": "They talked of tea."},
+                                                           "finish_reason": "stop"}]}
+                body = json.dumps(answer).encode()
+                self.send_response(model.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def vector(self, text):
+        near = [sum(word in text.lower() for word in words) for words in self.MEANINGS]
+        return near + [0 if any(near) else 1]
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def soon(what, seconds=SLOW):
+    end = time.time() + seconds
+    while time.time() < end:
+        if what():
+            return True
+        time.sleep(0.1)
+    return False
 
 
 # --- configuration, help ---------------------------------------------------------------------------
@@ -279,6 +333,63 @@ def test_principals(box):
     check("1 model sessions" in box.run("principal", "purge", "anna", "--dry-run").stdout)
     check("purged" in box.run("principal", "purge", "anna").stdout)
     check(box.json("usage", "anna")["total"]["calls"] == 0)
+
+
+def files_with(path, word):
+    """Which files below a directory hold it, read byte by byte."""
+    found = []
+    for directory, _, names in os.walk(path):
+        for name in names:
+            with open(os.path.join(directory, name), "rb") as file:
+                if word.encode() in file.read():
+                    found.append(name)
+    return found
+
+
+def test_purge_leaves_no_byte(box):
+    """What a purged principal said is in no file, whatever happens to the server meanwhile."""
+
+    def fill(who, secret):
+        box.run("call", "principal.put", json.dumps({"principal": who, "username": secret, "metadata": {"note": secret}}))
+        box.run("call", "principal.put_session", json.dumps({"principal": who, "session": "main", "base_url": "http://" + secret,
+                                                             "credential": "sk-" + secret}))
+        at = {"principal": who, "endpoint": "web", "chat": "c1", "model": "small"}
+        key = json.loads(box.run("call", "history.open", json.dumps(at)).stdout)
+        address = {name: key[name] for name in ("app", "user", "session")}
+        for i in range(20):
+            box.run("call", "session.append", json.dumps({**address, "entries": [{"role": "user", "content": f"{i} {secret}"}],
+                                                          "state": {"said": secret + str(i)}}))
+        box.run("call", "summary.store", json.dumps({**address, "text": "About " + secret, "through_version": 10}))
+
+    secrets = [base64.b64encode(os.urandom(18)).decode() for _ in range(3)]  # No compression finds a repetition in it.
+    server, _ = box.serve()
+    for who, secret in zip(("anna", "ben", "carl"), secrets):
+        fill(who, secret)
+    # A stop leaves snapshots in the cache, and the pages in the database.
+    server.terminate()
+    server.wait()
+    for secret in secrets:
+        check("recalld.db" in files_with(box.data, secret), files_with(box.data, secret))
+        check(any(name.endswith(".sst") for name in files_with(box.data, secret)), files_with(box.data, secret))
+        check(not files_with(box.data, "sk-" + secret), "a credential is readable at rest")
+    server, _ = box.serve()
+    box.run("principal", "purge", "anna")
+    check(soon(lambda: not files_with(box.data, secrets[0]), 40), files_with(box.data, secrets[0]))
+    box.run("principal", "purge", "ben")
+    server.kill()
+    server.wait()
+    server, _ = box.serve()
+    check(soon(lambda: not files_with(box.data, secrets[1]), 40), files_with(box.data, secrets[1]))
+    box.run("principal", "purge", "carl")
+    for form in ("sessions", "log"):
+        box.run("export", "--format", form, "-o", os.path.join(box.path, form))
+    server.terminate()
+    server.wait()
+    server, _ = box.serve()
+    check(soon(lambda: not files_with(box.data, secrets[2]), 40), files_with(box.data, secrets[2]))
+    check(box.json("replay", "--verify")["good"])
+    for secret in secrets:
+        check(not files_with(box.path, secret), files_with(box.path, secret))
 
 
 def test_keys(box):
@@ -484,6 +595,80 @@ def test_summaries(box):
     check(box.error("summary", "triggers", status=2)["field"] == "app")
     box.run("summary", "triggers", "--app", "demo", "--entries", "1")
     check(box.json("call", "summary.get_triggers", '{"app":"demo"}')["entries"] == 1)
+
+
+def test_summary_is_due_after_a_kill(box):
+    """What was not noticed when the server was killed is noticed at its next start, and once."""
+    server, _ = box.serve()
+    box.run("summary", "triggers", "--app", "demo", "--entries", "2")
+    for i in range(5):
+        box.run("session", "create", f"s{i}", *WHO)
+        lines = "".join(f'{{"role":"user","content":"{n}"}}\n' for n in range(3))
+        box.run("session", "append", f"s{i}", *WHO, "--entry", "-", stdin=lines)
+    server.kill()
+    server.wait()
+    box.serve()
+    due = {"s0", "s1", "s2", "s3", "s4"}
+    check(soon(lambda: {job["session"] for job in box.json("summary", "jobs")["jobs"]} == due), box.json("summary", "jobs"))
+    check(len(box.json("summary", "jobs")["jobs"]) == 5 and box.json("replay", "--verify")["good"])
+
+
+def test_scribe(box):
+    """A model behind an endpoint writes what is due; while it fails, jobs stay due."""
+    with contextlib.closing(Model()) as model:
+        box.env.update(RECALLD_SUMMARIES_ENDPOINT=model.url, RECALLD_SUMMARIES_MODEL="small",
+                       RECALLD_SUMMARIES_API_KEY_FILE=box.file("key", "sk-secret\n"))
+        model.status = 500
+        server, _ = box.serve()
+        box.run("summary", "triggers", "--app", "demo", "--entries", "1")
+        box.run("session", "create", "s1", *WHO)
+        for text in ("Do you like tea?", "Green tea.", "So do I."):
+            box.run("session", "append", "s1", *WHO, "--text", text)
+        check(soon(lambda: "resting" in box.run("summary", "jobs").stdout), box.run("summary", "jobs").stdout)
+        box.run("summary", "get", "s1", *WHO, status=3)
+        server.kill()
+        server.wait()
+        model.status = 200
+        box.serve()
+        # An attempt that failed rests for ten seconds.
+        check(soon(lambda: box.run("summary", "get", "s1", *WHO, status=None).returncode == 0, 60))
+        got = box.json("summary", "get", "s1", *WHO)["summary"]
+        check(got["text"] == "They talked of tea." and got["entries"] == 3 and got["made_by"] == "m-1", got)
+        check("Green tea." in json.dumps(model.seen[-1][1]), model.seen[-1])
+        check(model.keys == {"Bearer sk-secret"}, model.keys)
+        with open(os.path.join(box.path, "serve.log"), encoding="utf-8") as log:
+            check("sk-secret" not in log.read())
+    check(box.error("serve", env={"RECALLD_SUMMARIES_MODEL": ""}, status=2)["field"] == "summaries.model")
+
+
+def test_embeddings(box):
+    """Memories are found by what they mean, after a kill as before; without the model by their words."""
+    with contextlib.closing(Model()) as model:
+        box.env.update(RECALLD_EMBEDDINGS_ENDPOINT=model.url, RECALLD_EMBEDDINGS_MODEL="small",
+                       RECALLD_EMBEDDINGS_API_KEY_FILE=box.file("key", "sk-secret\n"))
+        server, _ = box.serve()
+        box.run("memory", "add", "Anna likes green tea", *WHO)
+        box.run("memory", "add", "Ben has a puppy", *WHO)
+
+        def found():
+            answer = box.json("memory", "search", "Which beverage?", *WHO)
+            return [hit["memory"]["text"] for hit in answer["hits"]], answer.get("note")
+
+        check(soon(lambda: found() == (["Anna likes green tea"], None)), found())
+        server.kill()
+        server.wait()
+        made = sum("Anna likes green tea" in asked["input"] for _, asked in model.seen)
+        server, _ = box.serve()
+        check(found() == (["Anna likes green tea"], None), found())
+        check(made == 1 and sum("Anna likes green tea" in asked["input"] for _, asked in model.seen) == 1, model.seen)
+        check(box.json("replay", "--verify")["good"])
+        model.status = 503
+        answer = box.json("memory", "search", "green dog", *WHO)
+        check([hit["memory"]["text"] for hit in answer["hits"]] == ["Anna likes green tea"], answer)
+        check("words only" in answer["note"], answer)
+        check("words only" in box.run("memory", "search", "green dog", *WHO).stderr)
+        check(model.keys == {"Bearer sk-secret"}, model.keys)
+    check(box.error("serve", env={"RECALLD_EMBEDDINGS_ENDPOINT": "ftp://x"}, status=2)["field"] == "embeddings.endpoint")
 
 
 def test_effects(box):

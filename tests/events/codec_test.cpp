@@ -105,6 +105,8 @@ std::vector<any_fact> rich_facts() {
     memory_space::fact{memory_space::removed{"m1", true}},
     memory_space::fact{memory_space::cleared{{100, true}}},
     memory_space::fact{memory_space::limit_changed{{100, true}}},
+    memory_space::fact{
+      memory_space::embedded{{"0190-m", "ab12", "small", std::string("\x7f\x81\0\1", 4)}}},
     approval::fact{approval::requested{"c.1", rich_question(), 1'700'000'060'000'000}},
     approval::fact{approval::resolved{"c.1", approval::status::approved, "ada", "but smaller"}},
     approval::fact{approval::claimed{"c.1", "worker-1", "run-1/call-2"}},
@@ -149,8 +151,8 @@ std::vector<any_fact> rich_facts() {
     principal::fact{principal::session_put{
       "main", {"local", "http://127.0.0.1:8080", "small", "chat", "1.k.box"}}},
     principal::fact{principal::session_dropped{"main"}},
-    principal::fact{principal::attached{"team", {"chat", "team"}}},
-    principal::fact{principal::detached{"team"}},
+    principal::fact{principal::collection_attached{"team", {"chat", "team"}}},
+    principal::fact{principal::collection_detached{"team"}},
     principal::fact{principal::usage_recorded{"c1", "main", "small", {1, 7, 3, 2, 10, 40}}},
     principal::fact{principal::purged{}},
     summary::fact{
@@ -386,11 +388,11 @@ TEST_CASE("facts lie in their lanes under their keys", "[codec]") {
         == std::set<std::string_view>{"session.entry_appended", "session.track_appended",
                                       "memory_space.added", "memory_space.retold",
                                       "memory_space.updated", "memory_space.status_changed",
-                                      "value.set", "principal.session_put",
+                                      "memory_space.embedded", "value.set", "principal.session_put",
                                       "principal.usage_recorded"});
   CHECK(paged
         == std::set<std::string_view>{"session.entry_appended", "session.track_appended",
-                                      "scope.id_reserved"});
+                                      "scope.id_reserved", "memory_space.embedded"});
   auto entry = codec::encode(session::fact{entry_appended{"e1", "user", 1, 2, 1, "{}", 7}}, 9);
   CHECK(entry.lane == lane::entries);
   CHECK(entry.key == fact_key::entry(7, "e1"));

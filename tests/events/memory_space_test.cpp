@@ -55,6 +55,29 @@ TEST_CASE("the same memory again is the existing one with new topics", "[memory_
   CHECK(hash_of(again) == hash_of(tea));
 }
 
+TEST_CASE("embeddings of what a memory says now are kept, others are left out", "[memory_space]") {
+  auto past = given_memories({as_added("m1", tea), as_added("m2", water)});
+  const embedding good{"m1", hash_of(tea), "small", "\x7f\x01"};
+  auto old = good;
+  old.hash = hash_of(coffee);
+  auto gone = good;
+  gone.id = "m9";
+  auto out = past.when(embed{{old, good, gone}});
+  out.then({embedded{good}});
+  // It is no new revision, and takes no place in the order of changes.
+  CHECK(out.after() == past.when(embed{{}}).after());
+  auto wrong = good;
+  wrong.vector.clear();
+  past.when(embed{{good, wrong}}).fails(errc::invalid, "vector");
+  wrong.vector.assign(dimensions_max + 1, 'x');
+  past.when(embed{{wrong}}).fails(errc::invalid, "vector");
+  wrong = good;
+  wrong.model.clear();
+  past.when(embed{{wrong}}).fails(errc::invalid, "model");
+  past.when(embed{std::vector<embedding>(embeddings_max + 1, good)})
+    .fails(errc::invalid, "embeddings");
+}
+
 TEST_CASE("an update keeps the id; the old text is free again", "[memory_space]") {
   auto past = given_memories({as_added("m1", tea), as_added("m2", water)});
   auto out = past.when(update{"m1", coffee, 1, "misheard", ben});

@@ -115,10 +115,10 @@ TEST_CASE("a credential is sealed again only while it is the same", "[principal]
 }
 
 TEST_CASE("collections are attached and detached", "[principal]") {
-  auto past = given_principal({attached{"team", {"chat", "team"}}});
+  auto past = given_principal({collection_attached{"team", {"chat", "team"}}});
   past.when(attach{"team", {"chat", "team"}}).nothing();
-  past.when(attach{"team", {"chat", "others"}}).then({attached{"team", {"chat", "others"}}});
-  past.when(detach{"team"}).then({detached{"team"}});
+  past.when(attach{"team", {"chat", "others"}}).then({collection_attached{"team", {"chat", "others"}}});
+  past.when(detach{"team"}).then({collection_detached{"team"}});
   past.when(detach{"none"}).nothing();
   past.when(attach{"team", {"", "u"}}).fails(errc::invalid, "app");
   past.when(attach{"team", {"a", ""}}).fails(errc::invalid, "user");
@@ -134,7 +134,7 @@ TEST_CASE("a purge leaves nothing", "[principal]") {
 
 TEST_CASE("the state of a principal goes there and back", "[principal]") {
   const auto past = given_principal({record_put{ada, start}, session_put{"s", small},
-                                     attached{"team", {"chat", "team"}}, used("c1", "s", "m")});
+                                     collection_attached{"team", {"chat", "team"}}, used("c1", "s", "m")});
   auto back = codec::decode_state<aggregate>(codec::encode_state(past.state()));
   REQUIRE(back.has_value());
   CHECK(*back == past.state());

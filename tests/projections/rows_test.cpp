@@ -174,12 +174,13 @@ TEST_CASE("tables are described consistently", "[tables]") {
     }
   }
   CHECK(names
-        == std::set<std::string_view>{"sessions", "session_state", "contexts", "scope_state",
-                                      "memories", "memory_revisions", "memory_topics",
-                                      "memory_words", "short_values", "principals",
-                                      "model_sessions", "inbox", "grants", "schedules", "runs",
-                                      "effects", "agenda", "receipts", "summaries", "summary_jobs",
-                                      "summary_triggers"});
+        == std::set<std::string_view>{
+          "sessions",       "session_state",    "contexts",      "scope_state",
+          "memories",       "memory_revisions", "memory_topics", "memory_words",
+          "memory_vectors", "short_values",     "principals",    "model_sessions",
+          "inbox",          "grants",           "schedules",     "runs",
+          "effects",        "agenda",           "receipts",      "summaries",
+          "summary_jobs",   "summary_triggers"});
   CHECK(find_table("nonsense") == nullptr);
   CHECK(find_table("") == nullptr);
 }
@@ -427,6 +428,36 @@ TEST_CASE("a memory has a row, its topics, its first revision and its words", "[
                "{}"});
 }
 
+TEST_CASE("a memory wants a vector until it has one of what it says", "[memories]") {
+  using namespace memory_space;
+  const auto rows_after = [](std::vector<memory_space::fact> facts) {
+    return remembered(std::move(facts)).of(memory_vectors::spec);
+  };
+  const auto wants = rows_after({tea()});
+  REQUIRE(wants.size() == 1);
+  CHECK(wants.front()[memory_vectors::id] == value{"m1"});
+  CHECK(wants.front()[memory_vectors::hash] == value{"ab"});
+  CHECK(wants.front()[memory_vectors::model] == value{""});
+  const auto& first = wants.front();
+  CHECK(stream_id(stream_kind::memory_space, {std::get<std::string>(first[memory_vectors::tenant]),
+                                              std::get<std::string>(first[memory_vectors::app]),
+                                              std::get<std::string>(first[memory_vectors::user])})
+        == stream_id(stream_kind::memory_space, {"acme", "chat", "ada"}));
+  const embedded vector{{"m1", "ab", "small", std::string("\x7f\0", 2)}};
+  const auto has = rows_after({tea(), vector});
+  REQUIRE(has.size() == 1);
+  CHECK(has.front()[memory_vectors::model] == value{"small"});
+  CHECK(has.front()[memory_vectors::vector] == value{"fwA="});
+  const auto changed = rows_after({tea(), vector, updated{"m1", 2, "cd", tea().content, "", {}}});
+  CHECK(changed.front()[memory_vectors::model] == value{""});
+  CHECK(changed.front()[memory_vectors::hash] == value{"cd"});
+  // Out of search, it may come back.
+  CHECK(rows_after({tea(), vector, status_changed{"m1", 2, status::invalidated, "", "", {}}})
+        == has);
+  CHECK(rows_after({tea(), vector, removed{"m1"}}).empty());
+  CHECK(rows_after({tea(), vector, cleared{}}).empty());
+}
+
 TEST_CASE("the words of a memory are read back as they are searched", "[memories]") {
   using namespace memory_space;
   auto told = tea();
@@ -514,8 +545,9 @@ TEST_CASE("a value has a row until it ends", "[values]") {
     return rows.of(short_values::spec);
   };
   const value_set a{"a", "[1]", 1, 2, 3};
-  const row expected{std::int64_t{7}, "a", "acme", "chat", "note", "[1]",
-                     std::int64_t{1}, std::int64_t{2}, std::int64_t{3}};
+  const row expected{std::int64_t{7}, "a",   "acme",          "chat",
+                     "note",          "[1]", std::int64_t{1}, std::int64_t{2},
+                     std::int64_t{3}};
   CHECK(rows_of({a}) == std::vector<row>{expected});
   CHECK(rows_of({value_set{"a", "0", 1, 1, 1}, a}) == std::vector<row>{expected});
   CHECK(rows_of({a, value_ended{"a"}}).empty());
@@ -538,8 +570,9 @@ TEST_CASE("a principal has a row from its record to its purge", "[principals]") 
   CHECK(rows_of({told})
         == std::vector<row>{{std::int64_t{7}, "acme", "ada", "Ada", "idle", std::int64_t{1}, "web",
                              R"(["tea"])", "{}", std::int64_t{5}, noon + 1}});
-  CHECK(rows_of({told, detached{"x"}}).front()[principals::updated_at] == value{noon + 2});
-  CHECK(rows_of({detached{"x"}}).empty());
+  CHECK(rows_of({told, collection_detached{"x"}}).front()[principals::updated_at]
+        == value{noon + 2});
+  CHECK(rows_of({collection_detached{"x"}}).empty());
   CHECK(rows_of({told, purged{}}).empty());
 }
 

@@ -56,8 +56,8 @@ struct desk {
 
 TEST_CASE("an endpoint's address may be written in any usual way", "[chat]") {
   for (const auto* base : {"http://x", "http://x/", "http://x/v1", "http://x/v1/"})
-    CHECK(completions_url(base) == "http://x/v1/chat/completions");
-  CHECK(completions_url("https://x/openai") == "https://x/openai/v1/chat/completions");
+    CHECK(url_of(base, "chat/completions") == "http://x/v1/chat/completions");
+  CHECK(url_of("https://x/openai", "chat/completions") == "https://x/openai/v1/chat/completions");
 }
 
 TEST_CASE("a question is asked and the answer read", "[chat]") {
