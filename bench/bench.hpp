@@ -47,6 +47,7 @@ void feed(const plan&);
 void postgres(const plan&);
 void waiting(const plan&);
 void search(const plan&);
+void values(const plan&);
 
 /// Bodies of processes that the part `ready` begins: they report on stdout and end.
 int ready_node(const std::filesystem::path& log);

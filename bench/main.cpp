@@ -30,6 +30,7 @@ constexpr part parts[] = {
   {"postgres", "the same on Postgres, beside bare multi-row inserts", postgres},
   {"waiting", "approvals, deadlines and schedules: wakes, lateness, arming", waiting},
   {"search", "searching the memories of one owner among a thousand", search},
+  {"values", "a million values that live for a second", values},
 };
 
 constexpr long tmpfs_magic = 0x01021994;
