@@ -236,6 +236,8 @@ void memory_embedder_state::embed(const page& all) {
   for (std::size_t i = 0; i < all->size(); ++i) {
     auto& w = (*all)[i];
     w.what.vector = retrieval::quantised((*made)[i]);
+    if (w.what.vector.size() > memory_space::dimensions_max)
+      w.what.vector.clear();
     if (w.what.vector.empty() && refused_.size() < refused_max)
       refused_.emplace(w.what.id, w.what.hash);
   }
@@ -247,21 +249,40 @@ void memory_embedder_state::tell(const page& all) {
   std::unordered_map<stream_id, memory_space::embed> by_owner;
   for (auto& w : *all)
     by_owner[w.owner].all.push_back(std::move(w.what));
-  auto open = std::make_shared<std::size_t>(by_owner.size() + 1);
-  const auto done = [this, open] {
-    if (--*open == 0)
+  struct told {
+    std::size_t open = 1;
+    std::optional<error> failure;
+  };
+  const auto all_told = std::make_shared<told>();
+  const auto done = [this, all_told](const std::optional<error>& failure) {
+    if (failure)
+      all_told->failure = failure;
+    if (--all_told->open > 0)
+      return;
+    if (!all_told->failure) {
       self_->send(self_, tick_atom::value);
+      return;
+    }
+    // The model is not asked for the same again at once.
+    after_.clear();
+    fail_with(*all_told->failure);
   };
   for (auto& [owner, command] : by_owner) {
     submit wish;
     wish.stream = owner;
     wish.command = std::make_shared<const any_command>(memory_space::command(std::move(command)));
     wish.now = around_->clock();
-    // Whatever it led to: what still wants a vector is met again.
+    ++all_told->open;
     self_->request(around_->directory, caf::infinite, std::move(wish))
-      .then([done](reply<committed>&) { done(); }, [done](const caf::error&) { done(); });
+      .then(
+        [done](reply<committed>& r) {
+          done(r.value ? std::nullopt : std::optional(r.value.error()));
+        },
+        [done](const caf::error&) {
+          done(error{errc::unavailable, "the node is ending"});
+        });
   }
-  done();
+  done({});
 }
 
 caf::behavior memory_embedder(caf::stateful_actor<memory_embedder_state>* self,
