@@ -4,6 +4,7 @@
 #include "retrieval/vectors.hpp"
 
 #include <caf/all.hpp>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <limits>
@@ -70,6 +71,7 @@ result<std::string> question_embedder_state::embed(const embed_question& wish) {
   if (!made) {
     // One question that is refused says nothing about the next.
     if (made.error().code != errc::rejected) {
+      spdlog::warn("no vectors of questions: {}", made.error().message);
       down_ = made.error();
       up_again_ = std::chrono::steady_clock::now() + down_for;
     }
@@ -126,6 +128,8 @@ void memory_embedder_state::rest(std::chrono::milliseconds pause) {
 }
 
 void memory_embedder_state::fail_with(const error& why) {
+  if (!around_->ending)
+    spdlog::warn("no vectors of memories: {}", why.message);
   pause_ = std::clamp<std::chrono::milliseconds>(pause_ * 2, 1s, longest_pause);
   rest(std::max<std::chrono::milliseconds>(pause_, std::chrono::milliseconds(why.retry_after_ms)));
 }

@@ -30,7 +30,8 @@ namespace recalld {
 /// How one call is made.
 struct call_options {
   /// When it has not succeeded by then, the call fails: a read as `unavailable`, a write whose
-  /// outcome nobody knows as `outcome_unknown` (repeat it with the same command id).
+  /// outcome nobody knows as `outcome_unknown` (repeat it with the same command id). What the
+  /// request itself asks the server to wait (`wait_ms`) comes on top.
   std::chrono::milliseconds timeout{10'000};
   /// Names a write, so that whoever repeats it gets the first answer. Empty: the client makes one,
   /// which covers its own repetitions.

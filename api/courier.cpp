@@ -14,6 +14,18 @@ namespace {
 
 // Wake-ups closer together than this are one.
 constexpr auto grain = 2ms;
+// What `*.wait` operations wait when their request does not say.
+constexpr std::int64_t wait_ms_default = 30'000;
+
+/// How long the server is asked to wait before it answers: that is no silence.
+std::chrono::milliseconds asked_to_wait(std::string_view operation, std::string_view request) {
+  if (const auto members = json::members(request, {}))
+    for (const auto& m : *members)
+      if (m.name == "wait_ms")
+        return std::chrono::milliseconds(
+          std::clamp<std::int64_t>(json::as_integer(m.raw, {}).value_or(0), 0, 3'600'000));
+  return std::chrono::milliseconds(operation.ends_with(".wait") ? wait_ms_default : 0);
+}
 
 }  // namespace
 
@@ -86,7 +98,8 @@ void courier::accept(outgoing_ptr call) {
   const auto id = next_++;
   auto& e = calls_[id];
   e.call = std::move(call);
-  e.deadline = clock().now() + e.call->timeout;
+  e.waits = asked_to_wait(e.call->operation, e.call->request);
+  e.deadline = clock().now() + e.call->timeout + e.waits;
   if (line_.is_up())
     ask(id, e);
   else
@@ -96,7 +109,7 @@ void courier::accept(outgoing_ptr call) {
 void courier::ask(std::uint64_t id, entry& e) {
   const auto attempt = ++e.call->attempts;
   e.at = phase::asked;
-  wake_at(id, e, std::min(e.deadline, clock().now() + patience_.attempt));
+  wake_at(id, e, std::min(e.deadline, clock().now() + patience_.attempt + e.waits));
   // Without a timeout of CAF's: it would keep the request alive until its end even when answered.
   request(line_.gateway(), caf::infinite, actors::protocol_version, e.call->operation,
           e.call->request)

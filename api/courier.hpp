@@ -79,6 +79,7 @@ private:
   struct entry {
     outgoing_ptr call;
     time_point deadline;
+    std::chrono::milliseconds waits{0};  ///< What the call itself asks the server to wait.
     time_point wake;  ///< When to look at it again.
     phase at = phase::waiting;
   };

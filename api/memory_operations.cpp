@@ -150,8 +150,9 @@ constexpr auto search_answer = std::to_array<field>({
    "one answer."},
   {"next_cursor", field_type::string, false, "To the next page, when there is one."},
   {"note", field_type::string, false,
-   "Why hits were found by their words only, when an embedding model is configured and gave no "
-   "vector of the question."},
+   "What could not be done: an embedding model is configured and gave no vector of the question, "
+   "or a "
+   "context of the session that should name a collection does not."},
 });
 constexpr auto history_request = join(one_request, page_fields);
 constexpr auto history_answer = std::to_array<field>({
@@ -700,6 +701,7 @@ struct searching {
     if (std::none_of(owners.begin(), owners.end(), same))
       owners.push_back(std::move(key));
   }
+  void remark(const std::string& what) { note += (note.empty() ? "" : "; ") + what; }
   /// How many ranked lists the answer is made of.
   std::size_t parts() const { return (memories ? owners.size() : 0) + (entries ? 1 : 0); }
 };
@@ -808,8 +810,8 @@ void embed_question(const call_ptr& call, const searching_ptr& all) {
     if (vector)
       all->of_owner.vector = std::move(*vector);
     else
-      all->note =
-        "found by words only, the embedding model gave no vector: " + vector.error().message;
+      all->remark("found by words only: the embedding model gave no vector ("
+                  + std::string(to_string(vector.error().code)) + ")");
     search_covered(call, all);
   });
 }
@@ -842,13 +844,11 @@ void cover_session(const call_ptr& call, const std::optional<session_key>& sessi
       if (item.type != "collection" || !all->memories)
         continue;
       auto named = collection_in(call, item.content);
-      if (!named) {
-        call->fail({errc::rejected,
-                    "the context '" + id + "' must have the content {\"app\", \"user\"}",
-                    "session"});
-        return;
-      }
-      all->cover(std::move(*named));
+      if (named)
+        all->cover(std::move(*named));
+      else
+        all->remark("the context '" + id
+                    + "' names no collection: its content is not {\"app\", \"user\"}");
     }
     embed_question(call, all);
   });

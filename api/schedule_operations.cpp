@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "api/answers.hpp"
+#include "api/claims.hpp"
 #include "api/cursor.hpp"
 #include "api/row_pages.hpp"
 #include "events/canonical.hpp"
@@ -377,6 +378,33 @@ void found_nothing(const call_ptr& call, const std::shared_ptr<claiming>& wish);
 /// Nothing was written: no version, no run.
 void answer_nothing(const call_ptr& call) { call->answer(written(committed{}).done()); }
 
+void hand_out(const call_ptr& call, const std::shared_ptr<claiming>& wish,
+              const projections::row& row, const committed& done) {
+  json::object_writer w;
+  w.str("schedule", text_at(row, runs::schedule)).str("run", text_at(row, runs::run));
+  w.str("kind", text_at(row, runs::kind));
+  if (auto action = text_at(row, runs::action); !action.empty())
+    w.raw("action", action);
+  add_time(w, "due_at", row, runs::due_at);
+  w.num("missed", number_at(row, runs::missed)).num("fence", done.version);
+  w.str("lease_until", format_time(done.time + wish->lease_us));
+  auto out = written(done);
+  out.raw("run", std::move(w).done());
+  call->answer(std::move(out).done());
+}
+
+/// What this very call was given before, when it is repeated; otherwise goes on.
+void claim_again(const call_ptr& call, const std::shared_ptr<claiming>& wish,
+                 std::function<void()> otherwise) {
+  find_claim(call, {&runs::spec, runs::tenant, runs::worker, runs::claimed_at}, wish->worker,
+             [=](const std::optional<claimed_before>& before) {
+               if (before)
+                 hand_out(call, wish, before->row, before->done);
+               else
+                 otherwise();
+             });
+}
+
 /// Claims the first row that somebody else has not claimed meanwhile.
 void claim_first(const call_ptr& call, const std::shared_ptr<claiming>& wish,
                  std::vector<projections::row> rows, std::size_t at) {
@@ -399,23 +427,16 @@ void claim_first(const call_ptr& call, const std::shared_ptr<claiming>& wish,
       call->fail(std::move(done.error()));
       return;
     }
-    json::object_writer w;
-    w.str("schedule", text_at(row, runs::schedule)).str("run", text_at(row, runs::run));
-    w.str("kind", text_at(row, runs::kind));
-    if (auto action = text_at(row, runs::action); !action.empty())
-      w.raw("action", action);
-    add_time(w, "due_at", row, runs::due_at);
-    w.num("missed", number_at(row, runs::missed)).num("fence", done->version);
-    w.str("lease_until", format_time(done->time + wish->lease_us));
-    auto out = written(*done);
-    out.raw("run", std::move(w).done());
-    call->answer(std::move(out).done());
+    // This call has claimed something of this schedule before, perhaps another run.
+    if (done->duplicate)
+      claim_again(call, wish, [=] { claim_first(call, wish, rows, at + 1); });
+    else
+      hand_out(call, wish, row, *done);
   };
   const auto name = text_at(row, runs::schedule);
   const auto id = text_at(row, runs::run);
-  // Under an id of the attempt: a worker that repeats its call may get the next run.
   call->submit_as(
-    schedule::stream_of(call->tenant(), name), {},
+    schedule::stream_of(call->tenant(), name), call->command_id(),
     any_command(schedule::command(schedule::claim_run{id, wish->worker, wish->lease_us})), {},
     go_on);
 }
@@ -440,15 +461,17 @@ void look_for_run(const call_ptr& call, const std::shared_ptr<claiming>& wish) {
                  if (!wish->looking)
                    found_nothing(call, wish);
                });
-  projections::row_query query;
-  query.table = &runs::spec;
-  query.index = runs::by_waiting;
-  query.equals = {call->tenant(), std::int64_t{1}};
-  query.limit = 1'000;
-  call->rows(std::move(query),
-             call->on<std::vector<projections::row>>([=](std::vector<projections::row> rows) {
-               claim_first(call, wish, std::move(rows), 0);
-             }));
+  claim_again(call, wish, [=] {
+    projections::row_query query;
+    query.table = &runs::spec;
+    query.index = runs::by_waiting;
+    query.equals = {call->tenant(), std::int64_t{1}};
+    query.limit = 1'000;
+    call->rows(std::move(query),
+               call->on<std::vector<projections::row>>([=](std::vector<projections::row> rows) {
+                 claim_first(call, wish, std::move(rows), 0);
+               }));
+  });
 }
 
 void claim(call_ptr call) {

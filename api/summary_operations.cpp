@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "api/answers.hpp"
+#include "api/claims.hpp"
 #include "api/cursor.hpp"
 #include "api/row_pages.hpp"
 
@@ -515,6 +516,29 @@ void prepare(const call_ptr& call, const claiming_ptr& wish, const handout_ptr& 
   }));
 }
 
+handout_ptr handout_of(const projections::row& row) {
+  auto h = std::make_shared<handout>();
+  h->key = {text_at(row, jobs::tenant), text_at(row, jobs::app), text_at(row, jobs::user),
+            text_at(row, jobs::session)};
+  h->filter_key = text_at(row, jobs::filter_key);
+  h->why = text_at(row, jobs::why);
+  return h;
+}
+
+/// What this very call was given before, when it is repeated; otherwise goes on.
+void claim_again(const call_ptr& call, const claiming_ptr& wish, std::function<void()> otherwise) {
+  find_claim(call, {&jobs::spec, jobs::tenant, jobs::worker, jobs::claimed_at}, wish->worker,
+             [=](const std::optional<claimed_before>& before) {
+               if (!before) {
+                 otherwise();
+                 return;
+               }
+               auto h = handout_of(before->row);
+               h->claimed = before->done;
+               prepare(call, wish, h);
+             });
+}
+
 /// Claims the next row that somebody else has not claimed meanwhile.
 void claim_next(const call_ptr& call, const claiming_ptr& wish) {
   while (wish->at < wish->rows.size() && !wish->app.empty()
@@ -524,18 +548,15 @@ void claim_next(const call_ptr& call, const claiming_ptr& wish) {
     found_nothing(call, wish);
     return;
   }
-  const auto& row = wish->rows[wish->at++];
-  auto h = std::make_shared<handout>();
-  h->key = {text_at(row, jobs::tenant), text_at(row, jobs::app), text_at(row, jobs::user),
-            text_at(row, jobs::session)};
-  h->filter_key = text_at(row, jobs::filter_key);
-  h->why = text_at(row, jobs::why);
-  // Under an id of the attempt: a worker that repeats its call may get the next job.
+  const auto h = handout_of(wish->rows[wish->at++]);
   call->submit_as(
-    stream_of(h->key), {},
+    stream_of(h->key), call->command_id(),
     any_command(summary::command(summary::claim{h->filter_key, wish->worker, wish->lease_us})), {},
     [=](result<committed> done) {
-      if (done) {
+      if (done && done->duplicate) {
+        // This call has claimed something of this session before, perhaps another branch.
+        claim_again(call, wish, [=] { claim_next(call, wish); });
+      } else if (done) {
         h->claimed = std::move(*done);
         prepare(call, wish, h);
       } else if (done.error().code == errc::already_claimed
@@ -559,17 +580,19 @@ void look_for_job(const call_ptr& call, const claiming_ptr& wish) {
                  if (!wish->looking)
                    found_nothing(call, wish);
                });
-  projections::row_query query;
-  query.table = &jobs::spec;
-  query.index = jobs::by_waiting;
-  query.equals = {call->tenant(), std::int64_t{1}};
-  query.limit = 1'000;
-  call->rows(std::move(query),
-             call->on<std::vector<projections::row>>([=](std::vector<projections::row> rows) {
-               wish->rows = std::move(rows);
-               wish->at = 0;
-               claim_next(call, wish);
-             }));
+  claim_again(call, wish, [=] {
+    projections::row_query query;
+    query.table = &jobs::spec;
+    query.index = jobs::by_waiting;
+    query.equals = {call->tenant(), std::int64_t{1}};
+    query.limit = 1'000;
+    call->rows(std::move(query),
+               call->on<std::vector<projections::row>>([=](std::vector<projections::row> rows) {
+                 wish->rows = std::move(rows);
+                 wish->at = 0;
+                 claim_next(call, wish);
+               }));
+  });
 }
 
 void claim(call_ptr call) {

@@ -1,5 +1,7 @@
 #include "api/tls.hpp"
 
+#include "api/openssl_errors.hpp"
+
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -134,6 +136,7 @@ system_config::system_config(std::size_t threads) {
 }
 
 result<void> system_config::use_tls(const tls_files& files) {
+  keep_errors_apart();
   if (auto good = check_tls(files); !good)
     return good;
   openssl_certificate = files.certificate.string();

@@ -209,6 +209,8 @@ command claim_summary() {
       return [o](const invocation& call) {
         json::object_writer w;
         w.str("worker", o->worker).num("wait_ms", o->wait_s * 1'000);
+        if (const auto& only = call.settings.text("app"); !only.empty())
+          w.str("app", only);
         if (o->lease_s)
           w.num("lease_s", *o->lease_s);
         return run_operation(

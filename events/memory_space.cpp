@@ -162,7 +162,7 @@ private:
     e.detail = std::move(detail).done();
     return e;
   }
-  static outcome missing() { return fail(errc::not_found, "there is no such memory"); }
+  static outcome missing() { return fail({errc::not_found, "there is no such memory", "id"}); }
   static outcome taken(const std::string& by) {
     return fail(errc::already_exists, "the memory " + by + " says the same");
   }

@@ -137,8 +137,12 @@ public:
       return aggregate::decision{};
     if (!c.session.empty() && !s_.sessions.contains(c.session))
       return fail({errc::not_found, "there is no such model session", "session"});
-    if (!sum(s_.all.total, c.used))
+    if (!sum(s_.all.total, c.used)) {
+      for (const auto& n : numbers)
+        if (s_.all.total.*n.number + c.used.*n.number > number_max)
+          return fail({errc::rejected, "the total would pass 2^53", std::string(n.name)});
       return fail(errc::rejected, "the total would pass 2^53");
+    }
     auto model = c.model;
     if (const auto of = s_.sessions.find(c.session); model.empty() && of != s_.sessions.end())
       model = of->second.model;

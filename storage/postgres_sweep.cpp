@@ -20,6 +20,12 @@ constexpr std::size_t facts_per_transaction = 1000;
 const statement sweepable(
   "SELECT position, version, time, command, type, schema, body_hash, command_facts FROM log "
   "WHERE stream = $1 AND lane = $2 AND version > $3 AND version <= $4 ORDER BY version LIMIT $5");
+const statement mergeable(
+  "SELECT position, version, time, command, type, schema, body_hash, command_facts FROM log "
+  "WHERE stream = $1 AND lane = $2 AND version <= $3 AND (command IS NULL OR time < $4) "
+  "ORDER BY version LIMIT $5");
+const statement kept("SELECT time FROM log WHERE stream = $1 AND lane = $2 AND version <= $3 "
+                     "AND command IS NOT NULL AND time >= $4 ORDER BY version LIMIT 1");
 const statement debtors("SELECT DISTINCT shard FROM sweep_debt WHERE shard = ANY($1) AND due < $2 "
                         "ORDER BY shard");
 const statement told_under(
@@ -209,8 +215,12 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
   auto due = std::numeric_limits<time_us_t>::max();
   for (int l = 0; l < lane_count; ++l) {
     const auto stored = blanked_lane(static_cast<lane>(l));
-    // Blanked before, and kept for their receipts. Times grow with versions.
-    const auto blanked = facts_of(db_, stream, stored, 0, base, budget - used);
+    // Blanked before: by their keys, or kept for their receipts until now. Times grow with versions.
+    const auto over = db_.query(mergeable, numbers(stream, stored, base, receipts_before,
+                                                   static_cast<std::uint64_t>(budget - used)));
+    const auto still = db_.query(kept, numbers(stream, stored, base, receipts_before));
+    if (still.rows() != 0)
+      due = std::min(due, still.int_at(0, 0));
     for (const auto& f : facts_of(db_, stream, l, borrowed, base, budget - used)) {
       ++used;
       ++report.blanked;
@@ -221,13 +231,9 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
       due = std::min(due, f.at.time);
       fresh.add(shard, f);
     }
-    for (const auto& f : blanked) {
-      if (f.at.time >= receipts_before || used >= budget) {
-        due = std::min(due, f.at.time);
-        break;
-      }
+    for (std::size_t i = 0; i < over.rows() && used < budget; ++i) {
       ++used;
-      merge(f);
+      merge(envelope_at(over, i, stream, lane_of(stored)));
     }
   }
   report.merged += gone.size();

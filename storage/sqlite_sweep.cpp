@@ -142,18 +142,24 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
         blank(f);
     }
   }
-  // Blanked facts that were kept for their receipts. Times grow with versions.
+  // Facts that were blanked before: by their keys, or kept for their receipts until now.
   auto due = std::numeric_limits<time_us_t>::max();
   for (int l = 0; l < lane_count && used < budget; ++l) {
     const auto stored = blanked_lane(static_cast<lane>(l));
-    for (const auto& f : facts_of(sweepable_, stream, stored, 0, base, budget - used)) {
-      if (f.at.time >= receipts_before) {
-        due = std::min(due, f.at.time);
-        break;
-      }
+    mergeable_.integer(1, stream).integer(2, stored).integer(3, base).integer(4, receipts_before);
+    mergeable_.integer(5, static_cast<std::uint64_t>(budget - used));
+    std::vector<recorded> over;
+    while (mergeable_.step())
+      over.push_back(envelope_at(mergeable_, stream, lane_of(stored)));
+    for (const auto& f : over) {
       ++used;
       merge(f);
     }
+    // Times grow with versions.
+    kept_.integer(1, stream).integer(2, stored).integer(3, base).integer(4, receipts_before);
+    const reset_on_exit done(kept_);
+    if (kept_.step())
+      due = std::min<time_us_t>(due, kept_.int_at(0));
   }
   report.merged += gone.size();
   if (!gone.empty()) {

@@ -80,6 +80,12 @@ writer::writer(connection db, const sqlite_options& options)
     sweepable_(db_.prepare(
       "SELECT position, version, time, command, type, schema, body_hash, command_facts FROM log "
       "WHERE stream = ? AND lane = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?")),
+    mergeable_(db_.prepare(
+      "SELECT position, version, time, command, type, schema, body_hash, command_facts FROM log "
+      "WHERE stream = ? AND lane = ? AND version <= ? AND (command IS NULL OR time < ?) "
+      "ORDER BY version LIMIT ?")),
+    kept_(db_.prepare("SELECT time FROM log WHERE stream = ? AND lane = ? AND version <= ? "
+                      "AND command IS NOT NULL AND time >= ? ORDER BY version LIMIT 1")),
     blank_(db_.prepare(
       "UPDATE log SET payload = NULL, key = NULL, lane = ?, sum = ? WHERE position = ?")),
     forget_(db_.prepare("DELETE FROM log WHERE position = ?")),

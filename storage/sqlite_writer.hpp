@@ -102,7 +102,7 @@ private:
 
   statement shard_, set_head_, take_, insert_fact_, insert_stream_, fact_by_key_, unappend_,
     set_base_, borrows_of_, unborrow_, borrow_, borrowers_, owe_, debts_, settle_, postpone_,
-    sweepable_, blank_, forget_, merged_, blank_before_, blank_after_, unblank_, widen_, new_blank_,
+    sweepable_, mergeable_, kept_, blank_, forget_, merged_, blank_before_, blank_after_, unblank_, widen_, new_blank_,
     base_of_stream_, told_under_;
 };
 

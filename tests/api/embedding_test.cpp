@@ -154,7 +154,7 @@ TEST_CASE("without the model words have to do, and the answer says so", "[embedd
   on.remember("Anna likes green tea");
   const auto answer = on.search("green beverage");
   REQUIRE(answer["hits"].size() == 1);
-  CHECK(answer["note"].get<std::string>().find("the model is away") != std::string::npos);
+  CHECK(answer["note"].get<std::string>().find("(unavailable)") != std::string::npos);
   CHECK(on.found("Which beverage?").empty());
   on.model.fail_with(std::nullopt);
   REQUIRE(on.soon([&] { return on.found("Which beverage?").size() == 1; }));

@@ -232,6 +232,34 @@ TEST_CASE("only who has a certificate of the cluster talks to a TLS port") {
   CHECK(answers(tls_config(ours), server.port));
 }
 
+TEST_CASE("peers that go away without a farewell harm no other connection") {
+  temporary_directory dir;
+  REQUIRE(api::init_certificates(dir.path()));
+  const auto ours = api::client_files(dir.path());
+  tls_gateway server(api::node_files(dir.path()));
+  server.played->play = [](auto, auto& operation, auto&) {
+    return operation == "approval.wait" ? script::answer() : script::answer{{0, "{}"}};
+  };
+  const auto config = tls_config(ours);
+  caf::actor_system system{*config};
+  auto patient = client::connect(system, "127.0.0.1", server.port, true, 5s);
+  REQUIRE(patient);
+  const auto before = server.played->seen().size();
+  call_options briefly;
+  briefly.timeout = 500ms;
+  // What the call itself asks the server to wait is no silence: it is not sent again for that.
+  auto waiting = std::async(std::launch::async, [&] {
+    return patient->call("approval.wait", R"({"wait_ms":4000})", briefly);
+  });
+  const auto end = std::chrono::steady_clock::now() + 4s;
+  while (std::chrono::steady_clock::now() < end) {
+    CHECK(bytes_received(server.port, ours) > 0);
+    std::this_thread::sleep_for(10ms);
+  }
+  CHECK_FALSE(waiting.get());
+  CHECK(server.played->seen().size() == before + 1);
+}
+
 TEST_CASE("a client's certificate does not make a node") {
   temporary_directory dir;
   REQUIRE(api::init_certificates(dir.path()));

@@ -304,6 +304,30 @@ TEST_CASE("a worker that vanished loses its job, one that fails gets it later", 
   CHECK(job["attempt"] == 3);
 }
 
+TEST_CASE("a claim that is repeated is given the same job, and no second one", "[summary][jobs]") {
+  running_node n;
+  for (const auto* session : {"s1", "s2"}) {
+    create(n, session);
+    talk(n, 1, 3, session);
+    n.ok("summary.force", key(session));
+    n.ok("summary.force", with(key(session), {{"filter_key", "root"}}));
+  }
+  const json first_claim{{"command_id", "c1"}};
+  const auto first = claim(n, first_claim);
+  REQUIRE(first.is_object());
+  n.restart();
+  CHECK(claim(n, first_claim) == first);
+  std::set<std::string> jobs{first["session"].get<std::string>()
+                             + first["filter_key"].get<std::string>()};
+  for (int i = 2; i <= 4; ++i) {
+    const auto other = claim(n, {{"command_id", "c" + std::to_string(i)}});
+    CHECK(jobs.insert(other["session"].get<std::string>() + other["filter_key"].get<std::string>())
+            .second);
+  }
+  CHECK(claim(n, first_claim) == first);
+  CHECK(claim(n, {{"command_id", "c9"}}).is_null());
+}
+
 TEST_CASE("whoever waits for a job gets it when it is due", "[summary][jobs]") {
   running_node n;
   create(n);

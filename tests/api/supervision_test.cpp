@@ -495,6 +495,36 @@ TEST_CASE("a due run is claimed, kept alive, failed, tried again and ended", "[s
   CHECK_FALSE(n.ok("run.claim", {{"worker", "w"}}).contains("run"));
 }
 
+TEST_CASE("a claim that is repeated is given the same run, and no second one", "[schedule]") {
+  running_node n;
+  const json every{{"expression", "@every 1h"}};
+  for (const auto* name : {"a", "b"})
+    for (int i = 0; i < 2; ++i) {
+      n.ok("schedule.define", with(with(hourly(name), every), {{"overlap", "allow"}}));
+      n.ok("schedule.trigger", named(name));
+    }
+  const json first_claim{{"worker", "w"}, {"command_id", "c1"}};
+  const auto first = n.ok("run.claim", first_claim);
+  CHECK(first["duplicate"] == false);
+  n.restart();
+  const auto again = n.ok("run.claim", first_claim);
+  CHECK(again["duplicate"] == true);
+  CHECK(again["run"] == first["run"]);
+  std::set<std::string> runs{std::string(first["run"]["schedule"])
+                             + std::string(first["run"]["run"])};
+  for (int i = 2; i <= 4; ++i) {
+    const auto other =
+      n.ok("run.claim", {{"worker", "w"}, {"command_id", "c" + std::to_string(i)}});
+    CHECK(
+      runs.insert(std::string(other["run"]["schedule"]) + std::string(other["run"]["run"])).second);
+  }
+  CHECK(n.ok("run.claim", first_claim)["run"] == first["run"]);
+  CHECK_FALSE(n.ok("run.claim", {{"worker", "w"}, {"command_id", "c9"}}).contains("run"));
+  // Whoever else uses the id gets nothing of it.
+  CHECK_FALSE(n.ok("run.claim", {{"worker", "x"}, {"command_id", "c1"}}).contains("run"));
+  CHECK_FALSE(n.ok("run.claim", with(first_claim, {{"tenant", "other"}})).contains("run"));
+}
+
 TEST_CASE("definitions that are wrong are refused by field", "[schedule]") {
   running_node n;
   const auto bad = [&](const json& more, const std::string& field) {

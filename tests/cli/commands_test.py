@@ -585,6 +585,9 @@ def test_summaries(box):
     check("nothing is new" in box.run("summary", "force", "s1", *WHO).stdout)
     box.run("session", "append", "s1", *WHO, "--text", "By train?")
     check("due" in box.run("summary", "force", "s1", *WHO).stdout)
+    check(box.run("summary", "claim", "--worker", "me", "--app", "other").stdout == "{}\n")
+    # To be asked to wait for longer than an answer may take is no failure.
+    check(box.run("summary", "claim", "--worker", "me", "--app", "other", "--wait", "2", "--timeout", "1").stdout == "{}\n")
     job = json.loads(box.run("summary", "claim", "--worker", "me").stdout)
     check(job["previous"]["text"] == "They plan a trip." and len(job["entries"]) == 1, job)
     check(box.run("summary", "claim", "--worker", "me").stdout == "{}\n")

@@ -88,7 +88,7 @@ TEST_CASE("an update keeps the id; the old text is free again", "[memory_space]"
   edited.when(add{coffee}).then({retold{"m1", 3, {}, "", {}}});
   past.when(update{"m1", coffee, 7}).fails(errc::conflict);
   past.when(update{"m1", water}).fails(errc::already_exists);
-  past.when(update{"m3", coffee}).fails(errc::not_found);
+  past.when(update{"m3", coffee}).fails(errc::not_found, "id");
   past.when(update{"m1", says("")}).fails(errc::invalid, "text");
 }
 
@@ -108,7 +108,7 @@ TEST_CASE("a memory leaves search and comes back", "[memory_space]") {
   given_memories({as_added("m1", tea), as_added("m2", coffee), gone, as_added("m3", tea)})
     .when(set_status{"m1", status::active})
     .fails(errc::already_exists);
-  past.when(set_status{"m9", status::invalidated}).fails(errc::not_found);
+  past.when(set_status{"m9", status::invalidated}).fails(errc::not_found, "id");
   past.when(set_status{"m1", status::superseded, "m9"}).fails(errc::invalid, "replaced_by");
   past.when(set_status{"m1", status::superseded, "m1"}).fails(errc::invalid, "replaced_by");
   past.when(set_status{"m1", status::invalidated, "m2"}).fails(errc::invalid, "replaced_by");
@@ -125,7 +125,7 @@ TEST_CASE("deleting twice is fine", "[memory_space]") {
   given_memories({as_added("m1", tea), cleared{}}).when(clear{}).nothing();
   given_memories({as_added("m1", tea), removed{"m1"}})
     .when(set_status{"m1", status::active})
-    .fails(errc::not_found);
+    .fails(errc::not_found, "id");
 }
 
 TEST_CASE("what is deleted is forgotten: one memory by its key, all of them by a base",

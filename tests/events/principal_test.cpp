@@ -84,7 +84,7 @@ TEST_CASE("usage that would overflow is refused", "[principal]") {
   auto much = ten;
   much.total_tokens = number_max;
   auto past = given_principal({used("c1")});
-  past.when(record_usage{"c2", "", "", much}).fails(errc::rejected);
+  past.when(record_usage{"c2", "", "", much}).fails(errc::rejected, "total_tokens");
   much.total_tokens = number_max + 1;
   past.when(record_usage{"c2", "", "", much}).fails(errc::invalid, "total_tokens");
   past.when(record_usage{"", "", "", ten}).fails(errc::invalid, "call");

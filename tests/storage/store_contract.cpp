@@ -145,8 +145,7 @@ TEMPLATE_TEST_CASE("given a stream at a version, when another is expected, then 
   CHECK(code_of(log.reader->find_stream(session_named("none"))) == errc::not_found);
 }
 
-TEMPLATE_TEST_CASE("a repeated command is refused with its first receipt", "[store]",
-                   EVERY_STORE) {
+TEMPLATE_TEST_CASE("a repeated command is refused with its first receipt", "[store]", EVERY_STORE) {
   opened<TestType> log;
   const auto s = session_named("s");
   const auto first = log.append(s, {created(), entry("a")}, "cmd", 4000);
@@ -212,10 +211,10 @@ TEMPLATE_TEST_CASE("a refused unit leaves no trace and harms no neighbour", "[st
   two_parts.parts.push_back({s, std::nullopt, {entry("a", 5)}, {}});
   const auto out = log.commit_all({
     unit(session_named("n1"), 0, {created()}),
-    two_parts,                                                            // its key is taken
+    two_parts,  // its key is taken
     unit(session_named("n2"), 0, {created()}),
-    unit(s, 1, {state_set({{"k", "2"}})}),                                // stale
-    unit(s, 2, {state_set({{"k", "3"}}), entry("a", 2)}, "c2"),           // its key is taken
+    unit(s, 1, {state_set({{"k", "2"}})}),                       // stale
+    unit(s, 2, {state_set({{"k", "3"}}), entry("a", 2)}, "c2"),  // its key is taken
     unit(session_named("n3"), 0, {created()}, "c3"),
   });
   CHECK_FALSE(out[0].refused);
@@ -249,7 +248,7 @@ TEMPLATE_TEST_CASE("each unit of a batch sees those before it", "[store]", EVERY
   opened<TestType> log;
   const auto s = session_named("s");
   const auto out = log.commit_all({unit(s, 0, {created()}), unit(s, 1, {entry("a")}),
-                               unit(s, {}, {entry("b", 2)}), unit(s, 2, {entry("c", 3)})});
+                                   unit(s, {}, {entry("b", 2)}), unit(s, 2, {entry("c", 3)})});
   CHECK_FALSE(out[1].refused);
   CHECK(out[2].parts.at(0).first_version == 3);
   REQUIRE(out[3].refused);
@@ -320,8 +319,8 @@ TEMPLATE_TEST_CASE("whoever takes a shard fences those before", "[store]", EVERY
 
 // -- reading one stream --
 
-TEMPLATE_TEST_CASE("lanes are read in both directions, bounded, without the other lanes",
-                   "[store]", EVERY_STORE) {
+TEMPLATE_TEST_CASE("lanes are read in both directions, bounded, without the other lanes", "[store]",
+                   EVERY_STORE) {
   opened<TestType> log;
   const auto s = session_named("s");
   log.append(s, {created(), entry("a"), track_item("log"), entry("b", 2), state_set({{"k", "1"}}),
@@ -489,7 +488,9 @@ TEMPLATE_TEST_CASE("rows are listed by key and by index, both ways, page by page
       std::reverse(reversed.begin(), reversed.end());
       CHECK(reversed == whole);
       if (index == sessions::by_app) {
-        const auto updated = [&](const row& r) { return std::get<std::int64_t>(r[sessions::updated_at]); };
+        const auto updated = [&](const row& r) {
+          return std::get<std::int64_t>(r[sessions::updated_at]);
+        };
         for (std::size_t i = 1; i < whole.size(); ++i)
           CHECK((descending ? updated(whole[i]) <= updated(whole[i - 1])
                             : updated(whole[i]) >= updated(whole[i - 1])));
@@ -512,8 +513,10 @@ TEMPLATE_TEST_CASE("rows of a table with a longer key are listed by its beginnin
     return out;
   };
   CHECK(keys({.table = &session_state::spec, .equals = {a}}) == "k1=1 k2=2 k3=3 ");
-  CHECK(keys({.table = &session_state::spec, .equals = {a}, .descending = true}) == "k3=3 k2=2 k1=1 ");
-  CHECK(keys({.table = &session_state::spec, .equals = {a}, .after = {{value("k1")}}}) == "k2=2 k3=3 ");
+  CHECK(keys({.table = &session_state::spec, .equals = {a}, .descending = true})
+        == "k3=3 k2=2 k1=1 ");
+  CHECK(keys({.table = &session_state::spec, .equals = {a}, .after = {{value("k1")}}})
+        == "k2=2 k3=3 ");
   CHECK(keys({.table = &session_state::spec, .equals = {a, value("k2")}}) == "k2=2 ");
   CHECK(keys({.table = &session_state::spec, .equals = {a}, .limit = 1}) == "k1=1 ");
   CHECK(keys({.table = &session_state::spec}) == "k1=1 k2=2 k3=3 k1=4 ");
@@ -556,7 +559,8 @@ TEMPLATE_TEST_CASE("a cursor or an equality that does not fit the index is inval
   opened<TestType> log;
   const value v{std::int64_t{1}};
   CHECK(code_of(log.reader->rows({.table = &sessions::spec, .equals = {v, v}})) == errc::invalid);
-  CHECK(code_of(log.reader->rows({.table = &session_state::spec, .after = {{v}}})) == errc::invalid);
+  CHECK(code_of(log.reader->rows({.table = &session_state::spec, .after = {{v}}}))
+        == errc::invalid);
 }
 
 // -- snapshots of readers --
@@ -793,8 +797,7 @@ TEMPLATE_TEST_CASE("blank ranges join their neighbours, whatever the order", "[s
   CHECK(positions_of(inner.facts) == positions{8});
 }
 
-TEMPLATE_TEST_CASE("a log that ends in a blank range is read to its end", "[store]",
-                   EVERY_STORE) {
+TEMPLATE_TEST_CASE("a log that ends in a blank range is read to its end", "[store]", EVERY_STORE) {
   opened<TestType> log;
   const auto s = session_named("s");
   log.append(session_named("t"), {created()});
@@ -907,6 +910,26 @@ TEMPLATE_TEST_CASE("what a fact makes forgotten is blanked with its commit", "[s
   CHECK(must(verify(*log.reader)).good());
 }
 
+TEMPLATE_TEST_CASE(
+  "what was forgotten by its key goes when a base passes, unless a receipt needs it", "[store]",
+  EVERY_STORE) {
+  opened<TestType> log;
+  const auto s = memories_of("ann");
+  log.append(s, {remembered("m1")});
+  log.append(s, {remembered("m2")}, "cmd");
+  log.append(s, {forgotten("m1"), forgotten("m2")});
+  CHECK(log.sweep(0).merged == 0);
+  log.append(s, {memory_space::fact{memory_space::cleared{}}});
+  const auto first = log.sweep(0);
+  CHECK(first.blanked == 2);
+  CHECK(first.merged == 3);
+  CHECK(log.sweep(500).merged == 0);
+  const auto last = log.sweep(2000);
+  CHECK(last.blanked == 0);
+  CHECK(last.merged == 1);
+  CHECK(must(verify(*log.reader)).good());
+}
+
 TEMPLATE_TEST_CASE("what is forgotten in the commit that records it is not stored", "[store]",
                    EVERY_STORE) {
   opened<TestType> log;
@@ -928,78 +951,83 @@ TEMPLATE_TEST_CASE("what is forgotten in the commit that records it is not store
 
 TEMPLATE_TEST_CASE("every store gives what the model gives, for any commands", "[store]",
                    EVERY_STORE) {
-  check_property("same outcomes, facts and rows as the model", [](const std::vector<std::uint16_t>& moves) {
-    opened<TestType> log;
-    opened<model_backend> model;
-    time_us_t now = 1000;
-    auto both = [&](const append_unit& u) {
-      const auto a = log.commit(u);
-      const auto b = model.commit(u);
-      RC_ASSERT(a.refused.has_value() == b.refused.has_value());
-      if (a.refused) {
-        RC_ASSERT(static_cast<int>(a.refused->why) == static_cast<int>(b.refused->why));
-        RC_ASSERT(a.refused->current_version == b.refused->current_version);
-        RC_ASSERT(a.refused->receipt == b.refused->receipt);
-      }
-    };
-    for (const auto m : moves) {
-      now += m % 3;
-      const auto name = "s" + std::to_string(m / 8 % 3);
-      const auto s = session_named(name);
-      const auto at = model.reader->find_stream(s);
-      const version_t head = at ? at->head : 0;
-      const auto command = m % 2 != 0 ? "c" + std::to_string(m % 32) : std::string();
-      const auto space = memories_of("u" + std::to_string(m / 8 % 2));
-      const auto id = "m" + std::to_string(m / 16 % 3);
-      switch (m % 11) {
-        case 0: both(unit(s, {}, {created({{"k", std::to_string(m)}})}, command, now)); break;
-        case 1: both(unit(s, head, {entry(std::to_string(m % 16))}, command, now)); break;
-        case 2: both(unit(s, m % 4, {entry(std::to_string(m)), track_item("t")}, command, now)); break;
-        case 3: both(unit(s, {}, {deleted()}, command, now)); break;
-        case 4:
-          if (head > 1)
-            both(unit(s, head, {trimmed(head - 1, open_state(1, {{"k", "0"}}))}, command, now));
-          break;
-        case 5:
-          if (head > 0)
-            both(unit(session_named("f" + std::to_string(m % 64)), head,
-                      {forked(s, head, open_state(1))}, command, now));
-          break;
-        case 6: both(unit(s, {}, {state_set({{"a", "1"}}, {"k"})}, command, now)); break;
-        case 7: both(unit(space, {}, {remembered(id)}, command, now)); break;
-        case 8: both(unit(space, {}, {superseded(id, m)}, command, now)); break;
-        case 9: both(unit(space, {}, {forgotten(id), superseded(id, m + 1'000)}, command, now)); break;
-        default: {
-          const auto before = m % 16 < 8 ? 0 : now;
-          const auto a = log.sweep(before);
-          const auto b = model.sweep(before);
-          RC_ASSERT(a.blanked == b.blanked);
-          RC_ASSERT(a.merged == b.merged);
+  check_property(
+    "same outcomes, facts and rows as the model", [](const std::vector<std::uint16_t>& moves) {
+      opened<TestType> log;
+      opened<model_backend> model;
+      time_us_t now = 1000;
+      auto both = [&](const append_unit& u) {
+        const auto a = log.commit(u);
+        const auto b = model.commit(u);
+        RC_ASSERT(a.refused.has_value() == b.refused.has_value());
+        if (a.refused) {
+          RC_ASSERT(static_cast<int>(a.refused->why) == static_cast<int>(b.refused->why));
+          RC_ASSERT(a.refused->current_version == b.refused->current_version);
+          RC_ASSERT(a.refused->receipt == b.refused->receipt);
         }
+      };
+      for (const auto m : moves) {
+        now += m % 3;
+        const auto name = "s" + std::to_string(m / 8 % 3);
+        const auto s = session_named(name);
+        const auto at = model.reader->find_stream(s);
+        const version_t head = at ? at->head : 0;
+        const auto command = m % 2 != 0 ? "c" + std::to_string(m % 32) : std::string();
+        const auto space = memories_of("u" + std::to_string(m / 8 % 2));
+        const auto id = "m" + std::to_string(m / 16 % 3);
+        switch (m % 11) {
+          case 0: both(unit(s, {}, {created({{"k", std::to_string(m)}})}, command, now)); break;
+          case 1: both(unit(s, head, {entry(std::to_string(m % 16))}, command, now)); break;
+          case 2:
+            both(unit(s, m % 4, {entry(std::to_string(m)), track_item("t")}, command, now));
+            break;
+          case 3: both(unit(s, {}, {deleted()}, command, now)); break;
+          case 4:
+            if (head > 1)
+              both(unit(s, head, {trimmed(head - 1, open_state(1, {{"k", "0"}}))}, command, now));
+            break;
+          case 5:
+            if (head > 0)
+              both(unit(session_named("f" + std::to_string(m % 64)), head,
+                        {forked(s, head, open_state(1))}, command, now));
+            break;
+          case 6: both(unit(s, {}, {state_set({{"a", "1"}}, {"k"})}, command, now)); break;
+          case 7: both(unit(space, {}, {remembered(id)}, command, now)); break;
+          case 8: both(unit(space, {}, {superseded(id, m)}, command, now)); break;
+          case 9:
+            both(unit(space, {}, {forgotten(id), superseded(id, m + 1'000)}, command, now));
+            break;
+          default: {
+            const auto before = m % 16 < 8 ? 0 : now;
+            const auto a = log.sweep(before);
+            const auto b = model.sweep(before);
+            RC_ASSERT(a.blanked == b.blanked);
+            RC_ASSERT(a.merged == b.merged);
+          }
+        }
+        if (m % 29 == 0)
+          log.reopen();
       }
-      if (m % 29 == 0)
-        log.reopen();
-    }
-    const auto a = must(log.reader->scan(0, 0, 100'000));
-    const auto b = must(model.reader->scan(0, 0, 100'000));
-    RC_ASSERT(a.through == b.through);
-    RC_ASSERT(a.blanks == b.blanks);
-    RC_ASSERT(a.facts.size() == b.facts.size());
-    for (std::size_t i = 0; i < a.facts.size(); ++i) {
-      RC_ASSERT(a.facts[i].at.position == b.facts[i].at.position);
-      RC_ASSERT(a.facts[i].at.stream_no == b.facts[i].at.stream_no);
-      RC_ASSERT(a.facts[i].at.version == b.facts[i].at.version);
-      RC_ASSERT(a.facts[i].at.time == b.facts[i].at.time);
-      RC_ASSERT(a.facts[i].at.command == b.facts[i].at.command);
-      RC_ASSERT(a.facts[i].key == b.facts[i].key);
-      RC_ASSERT(a.facts[i].blanked == b.facts[i].blanked);
-      RC_ASSERT(a.facts[i].payload.view() == b.facts[i].payload.view());
-    }
-    for (const auto* t : projections::tables())
-      RC_ASSERT(log.rows(*t) == model.rows(*t));
-    const auto based = must(log.reader->based_streams(0, 0, 1000));
-    RC_ASSERT(based == must(model.reader->based_streams(0, 0, 1000)));
-  });
+      const auto a = must(log.reader->scan(0, 0, 100'000));
+      const auto b = must(model.reader->scan(0, 0, 100'000));
+      RC_ASSERT(a.through == b.through);
+      RC_ASSERT(a.blanks == b.blanks);
+      RC_ASSERT(a.facts.size() == b.facts.size());
+      for (std::size_t i = 0; i < a.facts.size(); ++i) {
+        RC_ASSERT(a.facts[i].at.position == b.facts[i].at.position);
+        RC_ASSERT(a.facts[i].at.stream_no == b.facts[i].at.stream_no);
+        RC_ASSERT(a.facts[i].at.version == b.facts[i].at.version);
+        RC_ASSERT(a.facts[i].at.time == b.facts[i].at.time);
+        RC_ASSERT(a.facts[i].at.command == b.facts[i].at.command);
+        RC_ASSERT(a.facts[i].key == b.facts[i].key);
+        RC_ASSERT(a.facts[i].blanked == b.facts[i].blanked);
+        RC_ASSERT(a.facts[i].payload.view() == b.facts[i].payload.view());
+      }
+      for (const auto* t : projections::tables())
+        RC_ASSERT(log.rows(*t) == model.rows(*t));
+      const auto based = must(log.reader->based_streams(0, 0, 1000));
+      RC_ASSERT(based == must(model.reader->based_streams(0, 0, 1000)));
+    });
 }
 
 }  // namespace recalld::storage::testing
