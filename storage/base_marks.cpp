@@ -11,6 +11,17 @@ std::optional<base_mark> base_of(const any_fact& fact, version_t version) {
   return out;
 }
 
+namespace {
+
+template <class... As>
+bool forgets_by_key_in(aggregate_list<As...>, stream_kind kind) {
+  return ((As::kind == kind && requires(const typename As::fact& f) { As::forgets(f); }) || ...);
+}
+
+}  // namespace
+
+bool forgets_by_key(stream_kind kind) { return forgets_by_key_in(aggregates{}, kind); }
+
 std::vector<forgetting> forgets_of(const append_unit& unit, const unit_outcome& accepted) {
   std::vector<forgetting> out;
   auto recorded = accepted.facts.begin();

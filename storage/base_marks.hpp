@@ -25,6 +25,9 @@ struct forgetting {
 /// What the facts of a unit that was accepted make forgotten.
 std::vector<forgetting> forgets_of(const append_unit& unit, const unit_outcome& accepted);
 
+/// Whether facts of streams of this kind may be forgotten by their keys, before any base passes them.
+bool forgets_by_key(stream_kind kind);
+
 /// The past that a stream with a base reads in other streams.
 result<std::vector<borrowed_range>> borrows_of(log_reader& log, const stream_position& at);
 

@@ -35,8 +35,8 @@ const statement told_under(
   "AND l.key < k.behind AND l.version < k.below AND l.key IS NOT NULL AND l.lane <> 1");
 const statement debts("SELECT stream FROM sweep_debt WHERE shard = $1 AND due < $2 "
                       "ORDER BY due, stream LIMIT $3");
-const statement standing("SELECT base, (SELECT max(through) FROM borrows WHERE source = $1) "
-                         "FROM streams WHERE no = $1");
+const statement standing("SELECT base, (SELECT max(through) FROM borrows WHERE source = $1), "
+                         "get_byte(id, 0)::int8 FROM streams WHERE no = $1");
 const statement blank(
   "UPDATE log SET payload = NULL, key = NULL, lane = u.lane, sum = u.sum FROM "
   "unnest($1::int4[], $2::int8[], $3::int2[], $4::int4[]) AS u(shard, position, lane, sum) "
@@ -189,8 +189,10 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
                                  std::size_t budget, sweep_report& report) {
   version_t base = 0;
   version_t borrowed = 0;
+  bool by_key = false;
   if (const auto at = db_.query(standing, numbers(stream)); at.rows() != 0) {
     base = at.uint_at(0, 0);
+    by_key = forgets_by_key(static_cast<stream_kind>(at.int_at(0, 2)));
     borrowed = at.null_at(0, 1) ? 0 : std::min(at.uint_at(0, 1), base);
   }
 
@@ -215,12 +217,25 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
   auto due = std::numeric_limits<time_us_t>::max();
   for (int l = 0; l < lane_count; ++l) {
     const auto stored = blanked_lane(static_cast<lane>(l));
-    // Blanked before: by their keys, or kept for their receipts until now. Times grow with versions.
-    const auto over = db_.query(mergeable, numbers(stream, stored, base, receipts_before,
-                                                   static_cast<std::uint64_t>(budget - used)));
-    const auto still = db_.query(kept, numbers(stream, stored, base, receipts_before));
-    if (still.rows() != 0)
-      due = std::min(due, still.int_at(0, 0));
+    // Blanked before: by their keys, or kept for their receipts until now. Times grow with versions,
+    // and where nothing is forgotten by its key, all that were blanked have a receipt.
+    std::vector<recorded> over;
+    if (by_key) {
+      const auto found = db_.query(mergeable, numbers(stream, stored, base, receipts_before,
+                                                      static_cast<std::uint64_t>(budget - used)));
+      for (std::size_t i = 0; i < found.rows(); ++i)
+        over.push_back(envelope_at(found, i, stream, lane_of(stored)));
+      const auto still = db_.query(kept, numbers(stream, stored, base, receipts_before));
+      if (still.rows() != 0)
+        due = std::min(due, still.int_at(0, 0));
+    } else {
+      over = facts_of(db_, stream, stored, 0, base, budget - used);
+      const auto first_kept = std::find_if(
+        over.begin(), over.end(), [&](const recorded& f) { return f.at.time >= receipts_before; });
+      if (first_kept != over.end())
+        due = std::min(due, first_kept->at.time);
+      over.erase(first_kept, over.end());
+    }
     for (const auto& f : facts_of(db_, stream, l, borrowed, base, budget - used)) {
       ++used;
       ++report.blanked;
@@ -231,9 +246,9 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
       due = std::min(due, f.at.time);
       fresh.add(shard, f);
     }
-    for (std::size_t i = 0; i < over.rows() && used < budget; ++i) {
+    for (std::size_t i = 0; i < over.size() && used < budget; ++i) {
       ++used;
-      merge(envelope_at(over, i, stream, lane_of(stored)));
+      merge(over[i]);
     }
   }
   report.merged += gone.size();

@@ -108,9 +108,13 @@ std::size_t writer::sweep_some(epoch_t epoch, time_us_t receipts_before, std::si
 std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, std::size_t budget,
                                  sweep_report& report) {
   version_t base = 0;
+  bool by_key = false;
   base_of_stream_.integer(1, stream);
-  if (base_of_stream_.step())
+  if (base_of_stream_.step()) {
     base = base_of_stream_.uint_at(0);
+    const auto id = base_of_stream_.view_at(1);
+    by_key = !id.empty() && forgets_by_key(static_cast<stream_kind>(id.front()));
+  }
   base_of_stream_.reset();
   const auto borrowed = std::min(borrowed_through(stream), base);
 
@@ -146,6 +150,18 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
   auto due = std::numeric_limits<time_us_t>::max();
   for (int l = 0; l < lane_count && used < budget; ++l) {
     const auto stored = blanked_lane(static_cast<lane>(l));
+    if (!by_key) {
+      // All of them are kept for a receipt. Times grow with versions.
+      for (const auto& f : facts_of(sweepable_, stream, stored, 0, base, budget - used)) {
+        if (f.at.time >= receipts_before) {
+          due = std::min(due, f.at.time);
+          break;
+        }
+        ++used;
+        merge(f);
+      }
+      continue;
+    }
     mergeable_.integer(1, stream).integer(2, stored).integer(3, base).integer(4, receipts_before);
     mergeable_.integer(5, static_cast<std::uint64_t>(budget - used));
     std::vector<recorded> over;

@@ -97,7 +97,7 @@ writer::writer(connection db, const sqlite_options& options)
     unblank_(db_.prepare("DELETE FROM blanks WHERE first = ?")),
     widen_(db_.prepare("UPDATE blanks SET last = ? WHERE first = ?")),
     new_blank_(db_.prepare("INSERT INTO blanks VALUES(?, ?)")),
-    base_of_stream_(db_.prepare("SELECT base FROM streams WHERE no = ?")),
+    base_of_stream_(db_.prepare("SELECT base, id FROM streams WHERE no = ?")),
     told_under_(db_.prepare(
       "SELECT position, version, time, command, type, schema, body_hash, command_facts, lane "
       "FROM log WHERE stream = ? AND key >= ? AND key < ? AND version < ? AND key IS NOT NULL "
