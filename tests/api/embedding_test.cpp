@@ -103,7 +103,7 @@ struct meaningful_node {
   /// Vectors are made a moment later.
   template <class Check>
   bool soon(Check check) {
-    for (int i = 0; i < 1'000; ++i) {
+    for (int i = 0; i < 3'000; ++i) {
       if (check())
         return true;
       std::this_thread::sleep_for(10ms);
