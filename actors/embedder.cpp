@@ -71,7 +71,8 @@ result<std::string> question_embedder_state::embed(const embed_question& wish) {
   if (!made) {
     // One question that is refused says nothing about the next.
     if (made.error().code != errc::rejected) {
-      spdlog::warn("no vectors of questions: {}", made.error().message);
+      if (!down_)  // It is told once, not every time that it is tried again.
+        spdlog::warn("no vectors of questions: {}", made.error().message);
       down_ = made.error();
       up_again_ = std::chrono::steady_clock::now() + down_for;
     }
@@ -128,8 +129,8 @@ void memory_embedder_state::rest(std::chrono::milliseconds pause) {
 }
 
 void memory_embedder_state::fail_with(const error& why) {
-  if (!around_->ending)
-    spdlog::warn("no vectors of memories: {}", why.message);
+  if (!around_->ending && pause_ == 0ms)
+    spdlog::warn("no vectors of memories, trying again: {}", why.message);
   pause_ = std::clamp<std::chrono::milliseconds>(pause_ * 2, 1s, longest_pause);
   rest(std::max<std::chrono::milliseconds>(pause_, std::chrono::milliseconds(why.retry_after_ms)));
 }

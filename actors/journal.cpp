@@ -125,7 +125,11 @@ void journal_state::commit(std::vector<waiting> batch) {
       batch.front().promise.deliver(reply<appended>{fail(outcome.error())});
       return;
     }
-    for (std::size_t i = 0; i < batch.size() && !ended_; ++i) {
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      if (ended_) {
+        batch[i].promise.deliver(reply<appended>{fail(errc::unavailable, "the node is ending")});
+        continue;
+      }
       std::vector<waiting> alone;
       alone.push_back({std::move(units[i]), std::move(batch[i].promise)});
       commit(std::move(alone));
@@ -183,6 +187,7 @@ void journal_state::commit(std::vector<waiting> batch) {
     self_->send(around_->feed, facts_missed{});
   for (std::size_t i = 0; i < batch.size(); ++i)
     batch[i].promise.deliver(reply<appended>{std::move(answers[i])});
+  writer_->relieve();
 }
 
 result<bool> journal_state::rebuild(storage::rebuild& work) {

@@ -1,5 +1,6 @@
 #include "api/claims.hpp"
 
+#include "api/answers.hpp"
 #include "api/row_pages.hpp"
 
 namespace recalld::api {
@@ -56,6 +57,32 @@ void find_claim(const call_ptr& call, const claim_columns& in, const std::string
   call->rows(std::move(query), call->on<rows_t>([=](const rows_t& told) {
     look_at(call, in, worker, told, 0, then);
   }));
+}
+
+waiting_claim::waiting_claim(call_ptr call, stream_kind kind, time_us_t until)
+  : call_(std::move(call)), kind_(kind), until_(until) {}
+
+void waiting_claim::begin() {
+  looking_ = true;
+  again_ = false;
+  if (until_ <= call_->now())
+    over_ = true;
+  else
+    call_->wait(actors::topic_of(kind_, call_->tenant()), until_,
+                [self = shared_from_this()](bool woken) {
+                  (woken ? self->again_ : self->over_) = true;
+                  if (!self->looking_)
+                    self->found_nothing();
+                });
+  look();
+}
+
+void waiting_claim::found_nothing() {
+  looking_ = false;
+  if (again_)
+    begin();
+  else if (over_)
+    call_->answer(written(actors::committed{}).done());
 }
 
 }  // namespace recalld::api

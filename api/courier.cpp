@@ -5,6 +5,7 @@
 #include <caf/all.hpp>
 
 #include "actors/gateway.hpp"
+#include "api/families.hpp"
 
 namespace recalld::api {
 
@@ -14,8 +15,6 @@ namespace {
 
 // Wake-ups closer together than this are one.
 constexpr auto grain = 2ms;
-// What `*.wait` operations wait when their request does not say.
-constexpr std::int64_t wait_ms_default = 30'000;
 
 /// How long the server is asked to wait before it answers: that is no silence.
 std::chrono::milliseconds asked_to_wait(std::string_view operation, std::string_view request) {
@@ -23,7 +22,7 @@ std::chrono::milliseconds asked_to_wait(std::string_view operation, std::string_
     for (const auto& m : *members)
       if (m.name == "wait_ms")
         return std::chrono::milliseconds(
-          std::clamp<std::int64_t>(json::as_integer(m.raw, {}).value_or(0), 0, 3'600'000));
+          std::clamp<std::int64_t>(json::as_integer(m.raw, {}).value_or(0), 0, wait_ms_max));
   return std::chrono::milliseconds(operation.ends_with(".wait") ? wait_ms_default : 0);
 }
 

@@ -28,6 +28,11 @@ std::span<const actors::operation> schedule_operations();  ///< `schedule.*`, `r
 std::span<const actors::operation> summary_operations();   ///< `summary.*`.
 std::span<const actors::operation> node_operations();      ///< `node.*` and `catalogue.list`.
 
+/// The longest that an operation waits when it is asked to, in milliseconds.
+inline constexpr std::int64_t wait_ms_max = 60'000;
+/// What operations that do nothing but wait (`*.wait`) wait when their request does not say.
+inline constexpr std::int64_t wait_ms_default = 30'000;
+
 // -- fields that many operations share --
 
 using actors::field;

@@ -13,8 +13,8 @@ namespace recalld::api {
 /// Also what retention rules for all histories are set for.
 inline constexpr std::string_view histories_app = "recalld.histories";
 
-/// Deletes all histories of a principal with what waits in them, then goes on with how many there
-/// were. Errors answer the call; who repeats it deletes the rest.
+/// Deletes all histories of a principal with what was asked in them and the state that they share,
+/// then goes on with how many there were. Errors answer the call; who repeats it deletes the rest.
 void drop_histories(const call_ptr& call, const std::string& principal,
                     std::function<void(std::uint64_t)> then);
 

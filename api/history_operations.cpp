@@ -106,8 +106,11 @@ void drop(call_ptr call) {
   const auto key = read_place(in, call).session();
   if (refused(call, in))
     return;
+  // Whoever waits for an answer hears that it was cancelled, before it is forgotten.
   submit_to_session(call, key, session::remove{}, [=](const committed& done) {
-    cancel_waiting(call, key, [=] { call->answer(written(done).done()); });
+    cancel_waiting(call, key, [=] {
+      forget_asked(call, key, [=] { call->answer(written(done).done()); });
+    });
   });
 }
 
@@ -153,6 +156,23 @@ constexpr operation operations[] = {
    list_request, list_answer, list},
 };
 
+/// What was asked in histories, also in those that were dropped before, and what they wrote as the
+/// user's state.
+void forget_rest(const call_ptr& call, const std::string& principal, std::function<void()> then) {
+  const session_key all{call->tenant(), std::string(histories_app), principal, {}};
+  forget_asked(call, all, [=] {
+    const auto shared = user_stream(all.tenant, all.app, all.user);
+    call->view(shared, 0, call->on<actors::stream_view>([=](const actors::stream_view& v) {
+      if (v.stream_no == 0) {
+        then();
+        return;
+      }
+      call->submit_as(shared, {}, any_command(scope::command(scope::clear{})), {},
+                      call->on<committed>([=](const committed&) { then(); }));
+    }));
+  });
+}
+
 void drop_next(const call_ptr& call, const std::string& principal, std::uint64_t dropped,
                std::function<void(std::uint64_t)> then) {
   auto query = all_of(call, principal);
@@ -160,7 +180,7 @@ void drop_next(const call_ptr& call, const std::string& principal, std::uint64_t
   call->rows(
     query, call->on<std::vector<projections::row>>([=](const std::vector<projections::row>& found) {
       if (found.empty()) {
-        then(dropped);
+        forget_rest(call, principal, [=] { then(dropped); });
         return;
       }
       const session_key key{call->tenant(), std::string(histories_app), principal,

@@ -18,7 +18,6 @@ namespace inbox = projections::inbox;
 namespace grants = projections::grants;
 
 constexpr time_us_t us_per_s = 1'000'000;
-constexpr std::uint64_t wait_ms_max = 60'000;
 constexpr std::uint64_t expires_s_max = 366ULL * 86'400;
 
 constexpr auto approval_id = std::to_array<field>({
@@ -529,7 +528,8 @@ void get_approval(call_ptr call) {
 }
 
 time_us_t read_until(request_reader& in, time_us_t now) {
-  return now + static_cast<time_us_t>(in.count("wait_ms", 0, wait_ms_max).value_or(30'000)) * 1'000;
+  const auto wait_ms = in.count("wait_ms", 0, wait_ms_max).value_or(wait_ms_default);
+  return now + static_cast<time_us_t>(wait_ms) * 1'000;
 }
 
 void wait_approval(call_ptr call) {
@@ -754,15 +754,15 @@ void wait_question(call_ptr call) {
     wait_for_end<clarification::state>(call, *stream, id, "clarification", until);
 }
 
-/// What became of cancelling many things; the last one to end goes on.
-struct cancelling {
+/// What became of ending many things; the last one to end goes on.
+struct ending {
   std::size_t open = 0;
   std::optional<error> failed;
   std::function<void()> then;
 };
 
-void one_cancelled(const call_ptr& call, const std::shared_ptr<cancelling>& all,
-                   const result<committed>& done) {
+void one_ended(const call_ptr& call, const std::shared_ptr<ending>& all,
+               const result<committed>& done) {
   // Somebody was quicker: it waits no longer, which is all that is wanted.
   static constexpr errc ended[] = {errc::already_resolved, errc::already_answered, errc::expired,
                                    errc::not_found};
@@ -776,28 +776,42 @@ void one_cancelled(const call_ptr& call, const std::shared_ptr<cancelling>& all,
     all->then();
 }
 
-void cancel_rows(const call_ptr& call, const std::vector<projections::row>& rows,
-                 std::function<void()> then) {
+/// How a row of the inbox is ended.
+using make_end = any_command (*)(bool request, const std::string& id);
+
+any_command cancellation(bool request, const std::string& id) {
   constexpr auto by = "session.delete";
-  auto all = std::make_shared<cancelling>(cancelling{rows.size(), {}, std::move(then)});
+  if (request)
+    return any_command(approval::command(approval::cancel{id, by}));
+  return any_command(clarification::command(clarification::cancel{id, by}));
+}
+
+any_command oblivion(bool request, const std::string&) {
+  if (request)
+    return any_command(approval::command(forget_now{}));
+  return any_command(clarification::command(forget_now{}));
+}
+
+void end_rows(const call_ptr& call, const std::vector<projections::row>& rows, make_end how,
+              std::function<void()> then) {
+  auto all = std::make_shared<ending>(ending{rows.size(), {}, std::move(then)});
   for (const auto& r : rows) {
     const auto id = text_at(r, inbox::id);
     const bool request = text_at(r, inbox::kind) == "approval";
     const auto stream = request ? approval::stream_of(call->tenant(), id)
                                 : clarification::stream_of(call->tenant(), id);
-    auto wish = request ? any_command(approval::command(approval::cancel{id, by}))
-                        : any_command(clarification::command(clarification::cancel{id, by}));
     if (stream)
-      call->submit_as(*stream, {}, std::move(wish), {},
-                      [=](const result<committed>& done) { one_cancelled(call, all, done); });
+      call->submit_as(*stream, {}, how(request, id), {},
+                      [=](const result<committed>& done) { one_ended(call, all, done); });
     else
-      one_cancelled(call, all, fail(stream.error()));
+      one_ended(call, all, fail(stream.error()));
   }
 }
 
-void cancel_from(const call_ptr& call, projections::row_query query, std::function<void()> then) {
-  const auto limit = query.limit;
-  auto next = std::make_shared<projections::row_query>(query);
+/// Ends what a query by session finds, page by page.
+void end_from(const call_ptr& call, projections::row_query query, make_end how,
+              std::function<void()> then) {
+  const auto next = std::make_shared<projections::row_query>(query);
   call->rows(
     std::move(query),
     call->on<std::vector<projections::row>>([=](const std::vector<projections::row>& rows) {
@@ -807,9 +821,20 @@ void cancel_from(const call_ptr& call, projections::row_query query, std::functi
       }
       const auto& last = rows.back();
       next->after = {last[inbox::stream], last[inbox::id]};
-      cancel_rows(
-        call, rows, rows.size() < limit ? then : [=] { cancel_from(call, *next, then); });
+      if (next->equals.size() == 3)  // Of every session.
+        next->after->insert(next->after->begin(), last[inbox::session]);
+      end_rows(call, rows, how,
+               rows.size() < next->limit ? then : [=] { end_from(call, *next, how, then); });
     }));
+}
+
+projections::row_query asked_in(std::vector<projections::value> sessions) {
+  projections::row_query query;
+  query.table = &inbox::spec;
+  query.index = inbox::by_session;
+  query.equals = std::move(sessions);
+  query.limit = 500;
+  return query;
 }
 
 constexpr operation operations[] = {
@@ -868,12 +893,16 @@ constexpr operation operations[] = {
 std::span<const operation> inbox_operations() { return operations; }
 
 void cancel_waiting(const call_ptr& call, const session_key& key, std::function<void()> then) {
-  projections::row_query query;
-  query.table = &inbox::spec;
-  query.index = inbox::by_session;
-  query.equals = {key.tenant, key.app, key.user, key.session, std::int64_t{1}};
-  query.limit = 500;
-  cancel_from(call, std::move(query), std::move(then));
+  auto waiting = asked_in({key.tenant, key.app, key.user, key.session});
+  waiting.where = {{inbox::open, 1, 1, false}};
+  end_from(call, std::move(waiting), cancellation, std::move(then));
+}
+
+void forget_asked(const call_ptr& call, const session_key& key, std::function<void()> then) {
+  std::vector<projections::value> sessions{key.tenant, key.app, key.user};
+  if (!key.session.empty())
+    sessions.emplace_back(key.session);
+  end_from(call, asked_in(std::move(sessions)), oblivion, std::move(then));
 }
 
 }  // namespace recalld::api

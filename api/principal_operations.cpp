@@ -245,6 +245,20 @@ void list(call_ptr call) {
   answer_page(call, in, std::move(page));
 }
 
+/// Nobody who gets the id later may do what was granted to this one.
+void revoke_grants(const call_ptr& call, const std::string& principal, std::function<void()> then) {
+  const auto stream = permission::stream_of(call->tenant());
+  call->view(stream, 0, call->on<actors::stream_view>([=](const actors::stream_view& v) {
+    if (v.stream_no == 0) {
+      then();
+      return;
+    }
+    permission::revoke_all_of wish{principal, std::string(histories_app), "principal.purge"};
+    call->submit_as(stream, {}, any_command(permission::command(std::move(wish))), {},
+                    call->on<committed>([=](const committed&) { then(); }));
+  }));
+}
+
 void purge(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
@@ -256,9 +270,11 @@ void purge(call_ptr call) {
     call->submit(key.stream(), any_command(principal::command(principal::purge{})), {},
                  call->on<committed>([=](const committed& done) {
                    drop_histories(call, key.id, [=](std::uint64_t histories) {
-                     auto out = written(done);
-                     out.boolean("purged", true).num("histories", histories);
-                     call->answer(std::move(out).done());
+                     revoke_grants(call, key.id, [=] {
+                       auto out = written(done);
+                       out.boolean("purged", true).num("histories", histories);
+                       call->answer(std::move(out).done());
+                     });
                    });
                  }));
     return;

@@ -21,7 +21,6 @@ namespace effects = projections::effects;
 
 constexpr time_us_t us_per_s = 1'000'000;
 constexpr std::uint64_t lease_s_max = 86'400;
-constexpr std::uint64_t wait_ms_max = 60'000;
 
 constexpr auto name_field = std::to_array<field>({
   {"schedule", field_type::string, true, "Its name, unique in the tenant."},
@@ -361,25 +360,91 @@ void list_runs(call_ptr call) {
 
 // -- runs --
 
-struct claiming {
-  std::string worker;
-  std::string schedule;
-  std::string kind;
-  time_us_t lease_us = 0;
-  time_us_t until = 0;
-  bool looking = false;  ///< Rows were asked for, or a claim is on its way.
-  bool again = false;    ///< Something happened meanwhile: look once more.
-  bool over = false;     ///< The time to wait is over.
+class run_claim final : public waiting_claim {
+public:
+  struct wish {
+    std::string worker;
+    std::string schedule;  ///< Empty: any.
+    std::string kind;      ///< Empty: any.
+    time_us_t lease_us = 0;
+  };
+  run_claim(call_ptr call, wish w, time_us_t until)
+    : waiting_claim(std::move(call), stream_kind::schedule, until), wish_(std::move(w)) {}
+
+private:
+  void look() override;
+  void read_rows();
+  void claim_next();
+  void claim_again(void (run_claim::*otherwise)());
+  void hand_out(const projections::row& row, const committed& done);
+  std::shared_ptr<run_claim> self() {
+    return std::static_pointer_cast<run_claim>(shared_from_this());
+  }
+
+  wish wish_;
+  std::vector<projections::row> rows_;  ///< What waits.
+  std::size_t at_ = 0;                  ///< The next one to try.
 };
 
-void look_for_run(const call_ptr& call, const std::shared_ptr<claiming>& wish);
-void found_nothing(const call_ptr& call, const std::shared_ptr<claiming>& wish);
+/// What this very call was given before, when it is repeated; otherwise goes on.
+void run_claim::claim_again(void (run_claim::*otherwise)()) {
+  find_claim(call(), {&runs::spec, runs::tenant, runs::worker, runs::claimed_at}, wish_.worker,
+             [self = self(), otherwise](const std::optional<claimed_before>& before) {
+               if (before)
+                 self->hand_out(before->row, before->done);
+               else
+                 (*self.*otherwise)();
+             });
+}
 
-/// Nothing was written: no version, no run.
-void answer_nothing(const call_ptr& call) { call->answer(written(committed{}).done()); }
+void run_claim::look() {
+  rows_.clear();
+  at_ = 0;
+  claim_again(&run_claim::read_rows);
+}
 
-void hand_out(const call_ptr& call, const std::shared_ptr<claiming>& wish,
-              const projections::row& row, const committed& done) {
+void run_claim::read_rows() {
+  projections::row_query query;
+  query.table = &runs::spec;
+  query.index = runs::by_waiting;
+  query.equals = {call()->tenant(), std::int64_t{1}};
+  query.limit = 1'000;
+  call()->rows(std::move(query), call()->on<std::vector<projections::row>>(
+                                   [self = self()](std::vector<projections::row> rows) {
+                                     self->rows_ = std::move(rows);
+                                     self->claim_next();
+                                   }));
+}
+
+/// Claims the next row that somebody else has not claimed meanwhile.
+void run_claim::claim_next() {
+  while (at_ < rows_.size()
+         && ((!wish_.schedule.empty() && text_at(rows_[at_], runs::schedule) != wish_.schedule)
+             || (!wish_.kind.empty() && text_at(rows_[at_], runs::kind) != wish_.kind)))
+    ++at_;
+  if (at_ >= rows_.size()) {
+    found_nothing();
+    return;
+  }
+  const auto& row = rows_[at_++];
+  schedule::claim_run claim{text_at(row, runs::run), wish_.worker, wish_.lease_us};
+  call()->submit_as(schedule::stream_of(call()->tenant(), text_at(row, runs::schedule)),
+                    call()->command_id(), any_command(schedule::command(std::move(claim))), {},
+                    [self = self()](result<committed> done) {
+                      // This call has claimed something of this schedule before, perhaps another run.
+                      if (done && done->duplicate)
+                        self->claim_again(&run_claim::claim_next);
+                      else if (done)
+                        self->hand_out(self->rows_[self->at_ - 1], *done);
+                      else if (done.error().code == errc::already_claimed
+                               || done.error().code == errc::not_found)
+                        self->claim_next();
+                      else
+                        self->call()->fail(std::move(done.error()));
+                    });
+}
+
+void run_claim::hand_out(const projections::row& row, const committed& done) {
   json::object_writer w;
   w.str("schedule", text_at(row, runs::schedule)).str("run", text_at(row, runs::run));
   w.str("kind", text_at(row, runs::kind));
@@ -387,107 +452,24 @@ void hand_out(const call_ptr& call, const std::shared_ptr<claiming>& wish,
     w.raw("action", action);
   add_time(w, "due_at", row, runs::due_at);
   w.num("missed", number_at(row, runs::missed)).num("fence", done.version);
-  w.str("lease_until", format_time(done.time + wish->lease_us));
+  w.str("lease_until", format_time(done.time + wish_.lease_us));
   auto out = written(done);
   out.raw("run", std::move(w).done());
-  call->answer(std::move(out).done());
-}
-
-/// What this very call was given before, when it is repeated; otherwise goes on.
-void claim_again(const call_ptr& call, const std::shared_ptr<claiming>& wish,
-                 std::function<void()> otherwise) {
-  find_claim(call, {&runs::spec, runs::tenant, runs::worker, runs::claimed_at}, wish->worker,
-             [=](const std::optional<claimed_before>& before) {
-               if (before)
-                 hand_out(call, wish, before->row, before->done);
-               else
-                 otherwise();
-             });
-}
-
-/// Claims the first row that somebody else has not claimed meanwhile.
-void claim_first(const call_ptr& call, const std::shared_ptr<claiming>& wish,
-                 std::vector<projections::row> rows, std::size_t at) {
-  while (at < rows.size()
-         && ((!wish->schedule.empty() && text_at(rows[at], runs::schedule) != wish->schedule)
-             || (!wish->kind.empty() && text_at(rows[at], runs::kind) != wish->kind)))
-    ++at;
-  if (at >= rows.size()) {
-    found_nothing(call, wish);
-    return;
-  }
-  const auto row = rows[at];
-  const auto go_on = [=](result<committed> done) {
-    if (!done
-        && (done.error().code == errc::already_claimed || done.error().code == errc::not_found)) {
-      claim_first(call, wish, rows, at + 1);
-      return;
-    }
-    if (!done) {
-      call->fail(std::move(done.error()));
-      return;
-    }
-    // This call has claimed something of this schedule before, perhaps another run.
-    if (done->duplicate)
-      claim_again(call, wish, [=] { claim_first(call, wish, rows, at + 1); });
-    else
-      hand_out(call, wish, row, *done);
-  };
-  const auto name = text_at(row, runs::schedule);
-  const auto id = text_at(row, runs::run);
-  call->submit_as(
-    schedule::stream_of(call->tenant(), name), call->command_id(),
-    any_command(schedule::command(schedule::claim_run{id, wish->worker, wish->lease_us})), {},
-    go_on);
-}
-
-void found_nothing(const call_ptr& call, const std::shared_ptr<claiming>& wish) {
-  wish->looking = false;
-  if (wish->again)
-    look_for_run(call, wish);
-  else if (wish->over)
-    answer_nothing(call);
-}
-
-void look_for_run(const call_ptr& call, const std::shared_ptr<claiming>& wish) {
-  wish->looking = true;
-  wish->again = false;
-  if (wish->until <= call->now())
-    wish->over = true;
-  else
-    call->wait(actors::topic_of(stream_kind::schedule, call->tenant()), wish->until,
-               [=](bool woken) {
-                 (woken ? wish->again : wish->over) = true;
-                 if (!wish->looking)
-                   found_nothing(call, wish);
-               });
-  claim_again(call, wish, [=] {
-    projections::row_query query;
-    query.table = &runs::spec;
-    query.index = runs::by_waiting;
-    query.equals = {call->tenant(), std::int64_t{1}};
-    query.limit = 1'000;
-    call->rows(std::move(query),
-               call->on<std::vector<projections::row>>([=](std::vector<projections::row> rows) {
-                 claim_first(call, wish, std::move(rows), 0);
-               }));
-  });
+  call()->answer(std::move(out).done());
 }
 
 void claim(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
-  auto shared = std::make_shared<claiming>();
-  auto& wish = *shared;
+  run_claim::wish wish;
   wish.worker = in.id("worker");
   wish.schedule = in.optional_id("schedule").value_or("");
   wish.kind = in.optional_id("kind").value_or("");
   wish.lease_us = read_lease(in);
   const auto wait_ms = in.count("wait_ms", 0, wait_ms_max).value_or(0);
-  wish.until = call->now() + static_cast<time_us_t>(wait_ms) * 1'000;
-  if (refused(call, in))
-    return;
-  look_for_run(call, shared);
+  const auto until = call->now() + static_cast<time_us_t>(wait_ms) * 1'000;
+  if (!refused(call, in))
+    std::make_shared<run_claim>(call, std::move(wish), until)->begin();
 }
 
 void heartbeat(call_ptr call) {

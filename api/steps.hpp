@@ -41,6 +41,10 @@ void view_session(const call_ptr& call, const session_key& key, std::size_t newe
 /// Cancels every request for approval and every question of a session that is still pending.
 void cancel_waiting(const call_ptr& call, const session_key& key, std::function<void()> then);
 
+/// Forgets every request for approval and every question that was asked in a session, or in all of
+/// the user's when the key names none, whatever became of it.
+void forget_asked(const call_ptr& call, const session_key& key, std::function<void()> then);
+
 /// Takes the summaries of a session's lives before version `ended` of it away, and their jobs.
 void clear_summaries(const call_ptr& call, const session_key& key, version_t ended,
                      std::function<void()> then);

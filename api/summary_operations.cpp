@@ -19,7 +19,6 @@ namespace jobs = projections::summary_jobs;
 
 constexpr time_us_t us_per_s = 1'000'000;
 constexpr std::uint64_t lease_s_max = 86'400;
-constexpr std::uint64_t wait_ms_max = 60'000;
 constexpr std::uint64_t handed_max = 2'000;
 constexpr std::uint64_t handed_bytes_max = 8ULL << 20;
 constexpr std::uint64_t read_at_once = 100;  // Entries, each of at most 256 KiB.
@@ -384,20 +383,36 @@ void force(call_ptr call) {
   });
 }
 
-struct claiming {
-  std::string worker;
-  std::string app;
-  time_us_t lease_us = 0;
-  std::uint64_t max_entries = 0;
-  std::uint64_t max_bytes = 0;
-  time_us_t until = 0;
-  bool looking = false;  ///< Rows were asked for, or a claim is on its way.
-  bool again = false;    ///< Something happened meanwhile: look once more.
-  bool over = false;     ///< The time to wait is over.
-  std::vector<projections::row> rows;
-  std::size_t at = 0;
+class job_claim final : public waiting_claim {
+public:
+  struct wish {
+    std::string worker;
+    std::string app;  ///< Empty: any.
+    time_us_t lease_us = 0;
+    std::uint64_t max_entries = 0;
+    std::uint64_t max_bytes = 0;
+  };
+  job_claim(call_ptr call, wish w, time_us_t until)
+    : waiting_claim(std::move(call), stream_kind::summary, until), wish_(std::move(w)) {}
+
+  using waiting_claim::call;
+  const wish& wished() const noexcept { return wish_; }
+  /// Claims the next row that somebody else has not claimed meanwhile.
+  void claim_next();
+
+private:
+  void look() override;
+  void read_rows();
+  void claim_again(void (job_claim::*otherwise)());
+  std::shared_ptr<job_claim> self() {
+    return std::static_pointer_cast<job_claim>(shared_from_this());
+  }
+
+  wish wish_;
+  std::vector<projections::row> rows_;  ///< What waits.
+  std::size_t at_ = 0;                  ///< The next one to try.
 };
-using claiming_ptr = std::shared_ptr<claiming>;
+using claiming_ptr = std::shared_ptr<job_claim>;
 
 /// What is handed out for one job.
 struct handout {
@@ -416,23 +431,12 @@ struct handout {
 };
 using handout_ptr = std::shared_ptr<handout>;
 
-void look_for_job(const call_ptr& call, const claiming_ptr& wish);
-void claim_next(const call_ptr& call, const claiming_ptr& wish);
-
-void found_nothing(const call_ptr& call, const claiming_ptr& wish) {
-  wish->looking = false;
-  if (wish->again)
-    look_for_job(call, wish);
-  else if (wish->over)
-    call->answer(written(committed{}).done());
-}
-
 void hand_out(const call_ptr& call, const claiming_ptr& wish, handout& h) {
   json::object_writer w;
   w.str("app", h.key.app).str("user", h.key.user).str("session", h.key.session);
   w.str("filter_key", h.filter_key).str("why", h.why).num("attempt", h.attempt);
   w.num("fence", h.claimed.version);
-  w.str("lease_until", format_time(h.claimed.time + wish->lease_us));
+  w.str("lease_until", format_time(h.claimed.time + wish->wished().lease_us));
   if (h.previous)
     w.raw("previous", summary_json(h.previous->first, h.previous->second));
   w.raw("entries", std::move(h.entries).done());
@@ -447,7 +451,7 @@ void hand_out(const call_ptr& call, const claiming_ptr& wish, handout& h) {
 void settle(const call_ptr& call, const claiming_ptr& wish, const handout_ptr& h,
             summary::command end) {
   call->submit_as(stream_of(h->key), {}, any_command(std::move(end)), {},
-                  [=](const result<committed>&) { claim_next(call, wish); });
+                  [=](const result<committed>&) { wish->claim_next(); });
 }
 
 /// Whether an entry lies under the filter key.
@@ -472,7 +476,8 @@ void collect(const call_ptr& call, const claiming_ptr& wish, const handout_ptr& 
       const bool wanted = is_under(h->filter_key, e);
       const auto bytes = wanted ? e.fact.raw.size() : 0;
       full = wanted && h->count > 0
-             && (h->count >= wish->max_entries || h->bytes + bytes > wish->max_bytes);
+             && (h->count >= wish->wished().max_entries
+                 || h->bytes + bytes > wish->wished().max_bytes);
       if (full)
         break;
       h->after = e.version;
@@ -526,90 +531,78 @@ handout_ptr handout_of(const projections::row& row) {
 }
 
 /// What this very call was given before, when it is repeated; otherwise goes on.
-void claim_again(const call_ptr& call, const claiming_ptr& wish, std::function<void()> otherwise) {
-  find_claim(call, {&jobs::spec, jobs::tenant, jobs::worker, jobs::claimed_at}, wish->worker,
-             [=](const std::optional<claimed_before>& before) {
+void job_claim::claim_again(void (job_claim::*otherwise)()) {
+  find_claim(call(), {&jobs::spec, jobs::tenant, jobs::worker, jobs::claimed_at}, wish_.worker,
+             [self = self(), otherwise](const std::optional<claimed_before>& before) {
                if (!before) {
-                 otherwise();
+                 (*self.*otherwise)();
                  return;
                }
                auto h = handout_of(before->row);
                h->claimed = before->done;
-               prepare(call, wish, h);
+               prepare(self->call(), self, h);
              });
 }
 
-/// Claims the next row that somebody else has not claimed meanwhile.
-void claim_next(const call_ptr& call, const claiming_ptr& wish) {
-  while (wish->at < wish->rows.size() && !wish->app.empty()
-         && text_at(wish->rows[wish->at], jobs::app) != wish->app)
-    ++wish->at;
-  if (wish->at >= wish->rows.size()) {
-    found_nothing(call, wish);
-    return;
-  }
-  const auto h = handout_of(wish->rows[wish->at++]);
-  call->submit_as(
-    stream_of(h->key), call->command_id(),
-    any_command(summary::command(summary::claim{h->filter_key, wish->worker, wish->lease_us})), {},
-    [=](result<committed> done) {
-      if (done && done->duplicate) {
-        // This call has claimed something of this session before, perhaps another branch.
-        claim_again(call, wish, [=] { claim_next(call, wish); });
-      } else if (done) {
-        h->claimed = std::move(*done);
-        prepare(call, wish, h);
-      } else if (done.error().code == errc::already_claimed
-                 || done.error().code == errc::not_found) {
-        claim_next(call, wish);
-      } else {
-        call->fail(std::move(done.error()));
-      }
-    });
+void job_claim::look() {
+  rows_.clear();
+  at_ = 0;
+  claim_again(&job_claim::read_rows);
 }
 
-void look_for_job(const call_ptr& call, const claiming_ptr& wish) {
-  wish->looking = true;
-  wish->again = false;
-  if (wish->until <= call->now())
-    wish->over = true;
-  else
-    call->wait(actors::topic_of(stream_kind::summary, call->tenant()), wish->until,
-               [=](bool woken) {
-                 (woken ? wish->again : wish->over) = true;
-                 if (!wish->looking)
-                   found_nothing(call, wish);
-               });
-  claim_again(call, wish, [=] {
-    projections::row_query query;
-    query.table = &jobs::spec;
-    query.index = jobs::by_waiting;
-    query.equals = {call->tenant(), std::int64_t{1}};
-    query.limit = 1'000;
-    call->rows(std::move(query),
-               call->on<std::vector<projections::row>>([=](std::vector<projections::row> rows) {
-                 wish->rows = std::move(rows);
-                 wish->at = 0;
-                 claim_next(call, wish);
-               }));
-  });
+void job_claim::read_rows() {
+  projections::row_query query;
+  query.table = &jobs::spec;
+  query.index = jobs::by_waiting;
+  query.equals = {call()->tenant(), std::int64_t{1}};
+  query.limit = 1'000;
+  call()->rows(std::move(query), call()->on<std::vector<projections::row>>(
+                                   [self = self()](std::vector<projections::row> rows) {
+                                     self->rows_ = std::move(rows);
+                                     self->claim_next();
+                                   }));
+}
+
+void job_claim::claim_next() {
+  while (at_ < rows_.size() && !wish_.app.empty() && text_at(rows_[at_], jobs::app) != wish_.app)
+    ++at_;
+  if (at_ >= rows_.size()) {
+    found_nothing();
+    return;
+  }
+  const auto h = handout_of(rows_[at_++]);
+  call()->submit_as(
+    stream_of(h->key), call()->command_id(),
+    any_command(summary::command(summary::claim{h->filter_key, wish_.worker, wish_.lease_us})), {},
+    [self = self(), h](result<committed> done) {
+      if (done && done->duplicate) {
+        // This call has claimed something of this session before, perhaps another branch.
+        self->claim_again(&job_claim::claim_next);
+      } else if (done) {
+        h->claimed = std::move(*done);
+        prepare(self->call(), self, h);
+      } else if (done.error().code == errc::already_claimed
+                 || done.error().code == errc::not_found) {
+        self->claim_next();
+      } else {
+        self->call()->fail(std::move(done.error()));
+      }
+    });
 }
 
 void claim(call_ptr call) {
   const call_members given(*call);
   request_reader in(given);
-  auto shared = std::make_shared<claiming>();
-  auto& wish = *shared;
+  job_claim::wish wish;
   wish.worker = in.id("worker");
   wish.app = in.optional_id("app").value_or("");
   wish.lease_us = read_lease(in);
   wish.max_entries = in.count("max_entries", 1, handed_max).value_or(500);
   wish.max_bytes = in.count("max_bytes", 1, handed_bytes_max).value_or(512 * 1024);
   const auto wait_ms = in.count("wait_ms", 0, wait_ms_max).value_or(0);
-  wish.until = call->now() + static_cast<time_us_t>(wait_ms) * 1'000;
-  if (refused(call, in))
-    return;
-  look_for_job(call, shared);
+  const auto until = call->now() + static_cast<time_us_t>(wait_ms) * 1'000;
+  if (!refused(call, in))
+    std::make_shared<job_claim>(call, std::move(wish), until)->begin();
 }
 
 void submit_held(const call_ptr& call, const request_reader& in, const session_key& key,

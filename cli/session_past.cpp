@@ -23,6 +23,7 @@ result<json::raw_map> scope_at(storage::log_reader& log, const stream_id& stream
   if (!found)
     return fail(found.error());
   versioned<scope::aggregate> folded;
+  folded.version = found->base;
   for (;;) {
     auto facts = log.stream_forth(found->stream_no, folded.version, chunk);
     if (!facts)

@@ -133,6 +133,12 @@ outcome decide_on(const state& s, const claim& c, const context& ctx, const stre
   return aggregate::decision{{claimed{c.id, c.by, c.effect}}, {}};
 }
 
+outcome decide_on(const state& s, const forget_now&, const context&, const stream_id&) {
+  if (s.rounds.empty())
+    return aggregate::decision{};
+  return aggregate::decision{{forgotten{}}, {}};
+}
+
 outcome decide_on(const state& s, const fall_due&, const context& ctx, const stream_id&) {
   if (s.rounds.empty())
     return aggregate::decision{};

@@ -85,7 +85,7 @@ struct claim {
   std::string by;
   std::string effect;  ///< Key of the effect that is going to be begun; may be empty.
 };
-using command = std::variant<request, resolve, cancel, claim, fall_due>;
+using command = std::variant<request, resolve, cancel, claim, forget_now, fall_due>;
 
 // -- facts --
 
@@ -108,7 +108,7 @@ struct claimed {
   std::string effect;
   friend bool operator==(const claimed&, const claimed&) = default;
 };
-/// Every round has ended long ago.
+/// Every round has ended long ago, or its session was purged.
 struct forgotten {
   friend bool operator==(const forgotten&, const forgotten&) = default;
 };

@@ -82,6 +82,10 @@ outcome decide_on(const state& s, const cancel& c, const context& ctx, const str
   return one(ended{c.id, status::cancelled, {}, c.by});
 }
 
+outcome decide_on(const state& s, const forget_now&, const context&, const stream_id&) {
+  return s.rounds.empty() ? aggregate::decision{} : one(forgotten{});
+}
+
 outcome decide_on(const state& s, const fall_due&, const context& ctx, const stream_id&) {
   if (s.rounds.empty())
     return aggregate::decision{};

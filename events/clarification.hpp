@@ -58,7 +58,7 @@ struct cancel {
   std::string id;
   std::string by;
 };
-using command = std::variant<ask, answer, cancel, fall_due>;
+using command = std::variant<ask, answer, cancel, forget_now, fall_due>;
 
 struct asked {
   std::string id;
@@ -73,7 +73,7 @@ struct ended {
   std::string by;
   friend bool operator==(const ended&, const ended&) = default;
 };
-/// Every round has ended long ago.
+/// Every round has ended long ago, or its session was purged.
 struct forgotten {
   friend bool operator==(const forgotten&, const forgotten&) = default;
 };

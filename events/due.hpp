@@ -14,6 +14,9 @@ struct fall_due {
   time_us_t at = 0;  ///< The deadline.
 };
 
+/// Takes everything in a stream of requests or questions away, whatever became of it.
+struct forget_now {};
+
 /// Requests and questions are listed so long after their end; then their stream begins anew.
 inline constexpr time_us_t ended_kept_us = 30LL * 86'400 * 1'000'000;
 /// The deadline at which that is over.

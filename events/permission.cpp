@@ -72,6 +72,14 @@ outcome decide_on(const state& s, const revoke& c, const context& ctx) {
   return one(revoked{c.id, c.by});
 }
 
+outcome decide_on(const state& s, const revoke_all_of& c, const context&) {
+  aggregate::decision out;
+  for (const auto& [id, g] : s.grants)
+    if (g.principal == c.principal || (g.app == c.app && g.user == c.principal))
+      out.facts.push_back(revoked{id, c.by});
+  return out;
+}
+
 outcome decide_on(const state& s, const fall_due&, const context& ctx) {
   aggregate::decision out;
   for (const auto& [id, g] : s.grants)

@@ -46,7 +46,13 @@ struct revoke {
   std::string id;
   std::string by;
 };
-using command = std::variant<set_rules, give, revoke, fall_due>;
+/// Revokes every grant for the calls of somebody who is gone, and those in their sessions of `app`.
+struct revoke_all_of {
+  std::string principal;
+  std::string app;
+  std::string by;
+};
+using command = std::variant<set_rules, give, revoke, revoke_all_of, fall_due>;
 
 struct rules_set {
   std::vector<std::string> deny;

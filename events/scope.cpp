@@ -42,7 +42,7 @@ outcome one(fact f) {
   return out;
 }
 
-outcome decide_on(const state& s, const update_state& c, const stream_id& self) {
+outcome decide_on(const state& s, const update_state& c, const context&, const stream_id& self) {
   json::raw_map set;
   for (const auto& [key, value] : c.set) {
     auto field = std::string("state.").append(key.substr(0, id_bytes_max));
@@ -64,7 +64,7 @@ outcome decide_on(const state& s, const update_state& c, const stream_id& self) 
   return one(state_changed{std::move(set), {}});
 }
 
-outcome decide_on(const state& s, const delete_keys& c, const stream_id& self) {
+outcome decide_on(const state& s, const delete_keys& c, const context&, const stream_id& self) {
   std::set<std::string> known;
   if (c.all) {
     for (const auto& [key, value] : s.values)
@@ -83,7 +83,7 @@ outcome decide_on(const state& s, const delete_keys& c, const stream_id& self) {
   return one(state_changed{{}, {known.begin(), known.end()}});
 }
 
-outcome decide_on(const state& s, const set_retention& c, const stream_id& self) {
+outcome decide_on(const state& s, const set_retention& c, const context&, const stream_id& self) {
   if (!is_app(self))
     return fail_field("retention", "belongs to an application");
   if (c.value.ttl_s > ttl_s_max)
@@ -93,10 +93,16 @@ outcome decide_on(const state& s, const set_retention& c, const stream_id& self)
   return one(retention_changed{c.value});
 }
 
-outcome decide_on(const state&, const reserve_id& c, const stream_id&) {
+outcome decide_on(const state&, const reserve_id& c, const context&, const stream_id&) {
   if (auto good = check_id(c.id, "id"); !good)
     return fail(std::move(good.error()));
   return one(id_reserved{c.id});
+}
+
+outcome decide_on(const state& s, const clear&, const context& ctx, const stream_id& self) {
+  if (is_app(self))
+    return fail_field("user", "is missing: an application is not cleared");
+  return ctx.version == s.cleared_at ? outcome{aggregate::decision{}} : one(cleared{});
 }
 
 struct folding {
@@ -115,18 +121,30 @@ struct folding {
     s.updated_at = at.time;
   }
   void operator()(const id_reserved&) const {}
+  void operator()(const cleared&) const {
+    s = state{};
+    s.facts = at.version;
+    s.cleared_at = at.version;
+    s.updated_at = at.time;
+  }
 };
 
 }  // namespace
 
-result<aggregate::decision> aggregate::decide(const state& s, const command& c, const context&,
+result<aggregate::decision> aggregate::decide(const state& s, const command& c, const context& ctx,
                                               const stream_id& self) {
-  return std::visit([&](const auto& wish) { return decide_on(s, wish, self); }, c);
+  return std::visit([&](const auto& wish) { return decide_on(s, wish, ctx, self); }, c);
 }
 
 void aggregate::evolve(state& s, const fact& f, const envelope& at) {
   s.facts = at.version;
   std::visit(folding{s, at}, f);
+}
+
+std::optional<base_mark> aggregate::base_of(const fact& f, version_t version) {
+  if (!std::holds_alternative<cleared>(f))
+    return std::nullopt;
+  return base_mark{.through = version - 1};
 }
 
 std::size_t aggregate::footprint(const state& s) noexcept {

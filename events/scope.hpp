@@ -10,7 +10,8 @@
 namespace recalld::scope {
 
 struct state {
-  version_t facts = 0;  ///< 0 = nothing was ever recorded.
+  version_t facts = 0;       ///< 0 = nothing was ever recorded.
+  version_t cleared_at = 0;  ///< Version of the last fact that cleared it; 0 = none did.
   time_us_t updated_at = 0;
   json::raw_map values;
   recalld::retention retention{};
@@ -35,7 +36,9 @@ struct set_retention {
 struct reserve_id {
   std::string id;
 };
-using command = std::variant<update_state, delete_keys, set_retention, reserve_id>;
+/// Forgets everything about a user, also what was overwritten. Not for applications.
+struct clear {};
+using command = std::variant<update_state, delete_keys, set_retention, reserve_id, clear>;
 
 // -- facts --
 
@@ -53,7 +56,11 @@ struct id_reserved {
   std::string id;
   friend bool operator==(const id_reserved&, const id_reserved&) = default;
 };
-using fact = std::variant<state_changed, retention_changed, id_reserved>;
+/// Nothing before counts any more.
+struct cleared {
+  friend bool operator==(const cleared&, const cleared&) = default;
+};
+using fact = std::variant<state_changed, retention_changed, id_reserved, cleared>;
 
 // -- the aggregate --
 
@@ -63,6 +70,7 @@ struct aggregate : plain_aggregate<state, command, fact> {
   static result<decision> decide(const state& s, const command& c, const context& ctx,
                                  const stream_id& self);
   static void evolve(state& s, const fact& f, const envelope& at);
+  static std::optional<base_mark> base_of(const fact& f, version_t version);
   static std::size_t footprint(const state& s) noexcept;
   static const codec::format<aggregate>& stored_as();
 };

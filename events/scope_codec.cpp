@@ -9,8 +9,9 @@
 ///   scope.state_changed        {["set":KEYS][,"deleted":[STRING,…]]}
 ///   scope.retention_changed    {["keep_entries":N][,"ttl_s":N]}
 ///   scope.id_reserved          {"id":STRING}
+///   scope.cleared              {}
 ///
-///   SCOPE    {"facts":N,"updated_at":T,"values":KEYS[,"keep_entries":N][,"ttl_s":N]}
+///   SCOPE    {"facts":N[,"cleared_at":N],"updated_at":T,"values":KEYS[,"keep_entries":N][,"ttl_s":N]}
 namespace recalld::scope {
 
 namespace {
@@ -34,9 +35,13 @@ std::string payload(const id_reserved& f) {
   return std::move(w).done();
 }
 
+std::string payload(const cleared&) { return "{}"; }
+
 std::string write_state(const state& s) {
   payload_writer w;
-  w.num("facts", s.facts).num("updated_at", s.updated_at);
+  w.num("facts", s.facts);
+  w.count("cleared_at", s.cleared_at);
+  w.num("updated_at", s.updated_at);
   w.raw("values", json::object_of(s.values));
   w.kept(s.retention);
   return std::move(w).done();
@@ -45,6 +50,7 @@ std::string write_state(const state& s) {
 state read_state(payload_reader& r) {
   state s;
   s.facts = r.num<version_t>("facts");
+  s.cleared_at = r.count("cleared_at");
   s.updated_at = r.num<time_us_t>("updated_at");
   s.values = r.keys("values");
   s.retention = r.kept();
@@ -61,6 +67,8 @@ constexpr codec::format<aggregate>::type fact_types[] = {
   // No state remembers these ids, so they lie where waking an aggregate does not meet them.
   {"scope.id_reserved", lane::tracks,
    [](payload_reader& r, const text&) -> fact { return fact{id_reserved{r.str("id")}}; }},
+  {"scope.cleared", lane::folded,
+   [](payload_reader&, const text&) -> fact { return fact{cleared{}}; }},
 };
 static_assert(std::size(fact_types) == std::variant_size_v<fact>);
 

@@ -10,10 +10,12 @@ const table spec{
 };
 
 void project(const envelope& at, const scope::fact& fact, std::vector<change>& out) {
+  auto stream = static_cast<std::int64_t>(at.stream_no);
+  if (std::holds_alternative<scope::cleared>(fact))
+    out.push_back(erase{&spec, {stream}});
   auto* changed = std::get_if<scope::state_changed>(&fact);
   if (changed == nullptr)
     return;
-  auto stream = static_cast<std::int64_t>(at.stream_no);
   for (const auto& key : changed->deleted)
     out.push_back(erase{&spec, {stream, key}});
   for (const auto& [key, raw] : changed->set)

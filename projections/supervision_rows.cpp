@@ -16,7 +16,7 @@ constexpr auto words = column_type::text;
 namespace inbox {
 const table spec{
   .name = "inbox",
-  .version = 1,
+  .version = 2,
   .columns = {{"stream", whole},
               {"id"},
               {"tenant"},
@@ -43,7 +43,7 @@ const table spec{
   .key_columns = 2,
   .indexes = {{"by_time", {tenant, kind, created_at}},
               {"by_open", {tenant, kind, open, created_at}, open},
-              {"by_session", {tenant, app, user, session, open}, open}},
+              {"by_session", {tenant, app, user, session}}},
 };
 }  // namespace inbox
 

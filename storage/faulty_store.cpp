@@ -99,6 +99,11 @@ public:
     return inner_.sweep(rights, receipts_before, budget);
   }
 
+  void relieve() override {
+    if (!dead_)
+      inner_.relieve();
+  }
+
   result<void> checkpoint() override {
     if (dead_)
       return fail(*dead_);

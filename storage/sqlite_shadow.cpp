@@ -61,7 +61,7 @@ result<void> writer::apply_to_shadow(std::vector<projections::change> changes) {
     if (shadow_->gathered() >= gathered_max)
       shadow_->flush();
     change.commit();
-    checkpoint_if_due();
+    relieve();
     return {};
   });
 }
@@ -87,7 +87,7 @@ result<void> writer::swap_shadow() {
     for (const auto* t : shadow_tables_)
       live_.know(*t);
     shadow_tables_.clear();
-    checkpoint_if_due();
+    relieve();
     return {};
   });
 }

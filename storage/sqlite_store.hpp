@@ -21,7 +21,8 @@ struct sqlite_options {
   std::uint64_t writer_cache_bytes = 64 << 20;
   std::uint64_t reader_cache_bytes = 16 << 20;
   /// The write-ahead log is copied into the database when it has grown to so many pages (4 KiB)
-  /// behind a commit; `checkpoint` does it sooner, when the writer is idle.
+  /// when the writer is relieved; `checkpoint` does it sooner, when the writer is idle. A commit that
+  /// finds twice as many does it itself.
   int checkpoint_pages = 8000;
   /// How many streams the writer remembers the heads of.
   std::size_t heads_max = 200'000;

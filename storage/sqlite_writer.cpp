@@ -176,7 +176,7 @@ result<std::vector<unit_outcome>> writer::commit(const shard_rights& rights,
       next_stream_ = next_stream;
       throw;
     }
-    checkpoint_if_due();
+    checkpoint_if_due(2 * options_.checkpoint_pages);
     return out;
   });
 }
@@ -372,8 +372,8 @@ void writer::set_base(stream_no_t stream, const base_mark& mark, version_t fact)
 
 // -- checkpoints --
 
-void writer::checkpoint_if_due() {
-  if (wal_pages_ - wal_written_ < options_.checkpoint_pages)
+void writer::checkpoint_if_due(int pages) {
+  if (wal_pages_ - wal_written_ < pages)
     return;
   // The commit before this was good and its outcome must be told; a failure is told next time.
   if (auto done = checkpoint(SQLITE_CHECKPOINT_PASSIVE);

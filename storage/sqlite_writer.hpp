@@ -30,6 +30,7 @@ public:
   using log_writer::sweep;
   result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
                              std::size_t budget) override;
+  void relieve() override { checkpoint_if_due(options_.checkpoint_pages); }
   result<void> checkpoint() override;
   result<std::vector<const projections::table*>> outdated_tables() override;
   result<void> begin_shadow(std::span<const projections::table* const> tables) override;
@@ -74,7 +75,8 @@ private:
   void set_base(stream_no_t stream, const base_mark& mark, version_t fact);
   version_t borrowed_through(stream_no_t source);
   void owe(stream_no_t stream, time_us_t due);
-  void checkpoint_if_due();
+  /// When that many pages are not in their place.
+  void checkpoint_if_due(int pages);
   result<void> checkpoint(int mode);
 
   std::size_t sweep_some(epoch_t epoch, time_us_t receipts_before,

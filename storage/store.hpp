@@ -145,6 +145,10 @@ public:
     return sweep({{shard, epoch}}, receipts_before, budget);
   }
 
+  /// Does what is due and better done behind the answers of a commit than before them. Who never
+  /// calls it has it done within commits, later.
+  virtual void relieve() {}
+
   /// Writes buffered log pages to their place when the writer is idle; never needed for durability.
   /// Afterwards what was forgotten is in no file of the store; `unavailable` when a reader still
   /// sees the state before it.

@@ -124,6 +124,24 @@ TEST_CASE("a value that the database does not take costs only whoever brought it
   CHECK(on.fatal.empty());
 }
 
+TEST_CASE("a node that ends over one of many appends answers those behind it", "[journal]") {
+  stage on(storage::open_model());
+  std::size_t commits = 0;
+  on.store->before = [&](auto) -> std::optional<recalld::error> {
+    // The batch, its first append alone, its second one alone.
+    return recalld::error{++commits == 3 ? errc::corrupt : errc::invalid, "no such text"};
+  };
+  auto all = post_appends(on, 4);
+  on.run();
+  const errc expected[] = {errc::invalid, errc::corrupt, errc::unavailable, errc::unavailable};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    INFO("append " << i);
+    REQUIRE(all[i]->answer);
+    CHECK(all[i]->answer->value.error().code == expected[i]);
+  }
+  CHECK(on.fatal.size() == 1);
+}
+
 TEST_CASE("when nobody knows, the node ends once and nothing is acknowledged", "[journal]") {
   const auto code = GENERATE(errc::outcome_unknown, errc::fenced, errc::corrupt);
   const bool happened = GENERATE(true, false);

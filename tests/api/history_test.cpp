@@ -2,6 +2,10 @@
 
 #include "tests/api/running_node.hpp"
 
+#include <chrono>
+#include <future>
+#include <thread>
+
 namespace recalld::test {
 
 namespace {
@@ -104,6 +108,78 @@ TEST_CASE("a purge drops a principal's histories and nobody else's", "[history]"
   CHECK(n.ok("principal.purge", {{"principal", "ada"}})["histories"] == 3);
   CHECK(n.ok("history.list", {{"principal", "ada"}})["histories"].empty());
   CHECK(said(n, other) == 1);
+}
+
+namespace {
+
+std::size_t listed(running_node& n, const std::string& what) {
+  return n.ok(what + ".list", json::object())[what + "s"].size();
+}
+
+}  // namespace
+
+TEST_CASE("what was asked in a history goes with it, and whoever waits is told", "[history]") {
+  using namespace std::chrono_literals;
+  running_node n;
+  const auto gone = session_of(n.ok("history.open", place()));
+  const auto stays = session_of(n.ok("history.open", place({{"thread", "t"}})));
+  const auto ask = [&](json session, const std::string& run) {
+    session.update({{"run", run}, {"tool", "mail"}, {"question", "May I?"}});
+    const auto asked = n.ok("approval.request", session)["approval"];
+    session.erase("tool");
+    n.ok("clarification.ask", session);
+    return asked;
+  };
+  const auto decided = ask(gone, "r1");
+  n.ok("approval.resolve", {{"approval", decided["id"]}, {"decision", "approved"}, {"by", "eve"}});
+  const auto open = ask(gone, "r2");
+  ask(stays, "r3");
+  auto waiter = std::async(std::launch::async, [&] {
+    return n.client().call("approval.wait",
+                           json{{"approval", open["id"]}, {"wait_ms", 20'000}}.dump());
+  });
+  std::this_thread::sleep_for(100ms);
+  n.ok("history.drop", place());
+  const auto told = waiter.get();
+  CHECK((told ? json::parse(*told)["approval"]["status"] == "cancelled"
+              : told.error().code == errc::not_found));
+  CHECK(listed(n, "approval") == 1);
+  CHECK(listed(n, "clarification") == 1);
+  CHECK(n.bad("approval.get", {{"approval", decided["id"]}}).code == errc::not_found);
+  n.ok("principal.purge", {{"principal", "ada"}});
+  CHECK(listed(n, "approval") == 0);
+  CHECK(listed(n, "clarification") == 0);
+  n.restart();
+  CHECK(listed(n, "approval") == 0);
+}
+
+TEST_CASE("a purge takes the state that histories share, and what was granted", "[history]") {
+  running_node n;
+  const auto write = [&](const std::string& who) {
+    auto request = session_of(n.ok("history.open", place({{"principal", who}})));
+    request["state"] = {{"user:likes", "tea"}, {"app:shared", 1}};
+    n.ok("session.update_state", request);
+    n.ok("grant.give", {{"tool", "mail"}, {"by", "eve"}, {"principal", who}, {"for_s", 60}});
+    return request["app"];
+  };
+  const auto app = write("ada");
+  write("bob");
+  const auto shared = [&](const std::string& who) {
+    return n.ok("user.list_state", {{"app", app}, {"user", who}})["state"];
+  };
+  CHECK(shared("ada") == json{{"likes", "tea"}});
+  n.ok("principal.purge", {{"principal", "ada"}});
+  CHECK(shared("ada") == json::object());
+  CHECK(shared("bob") == json{{"likes", "tea"}});
+  CHECK(n.ok("app.list_state", {{"app", app}})["state"] == json{{"shared", 1}});
+  const auto grants = n.ok("grant.list", json::object())["grants"];
+  REQUIRE(grants.size() == 1);
+  CHECK(grants[0]["principal"] == "bob");
+  write("ada");
+  CHECK(shared("ada") == json{{"likes", "tea"}});
+  n.ok("principal.purge", {{"principal", "ada"}});
+  n.restart();
+  CHECK(shared("ada") == json::object());
 }
 
 TEST_CASE("what is wrong with the place of a history is named", "[history]") {

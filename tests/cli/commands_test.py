@@ -358,7 +358,15 @@ def test_purge_leaves_no_byte(box):
         address = {name: key[name] for name in ("app", "user", "session")}
         for i in range(20):
             box.run("call", "session.append", json.dumps({**address, "entries": [{"role": "user", "content": f"{i} {secret}"}],
-                                                          "state": {"said": secret + str(i)}}))
+                                                          "state": {"said": secret + str(i), "user:said": secret + str(i)}}))
+        for run in ("decided", "open"):
+            asked = {**address, "run": who + run, "question": "May I " + secret}
+            approval = json.loads(box.run("call", "approval.request", json.dumps({**asked, "tool": "mail", "args": {"to": secret}})).stdout)
+            question = json.loads(box.run("call", "clarification.ask", json.dumps(asked)).stdout)
+            if run == "decided":
+                box.run("call", "approval.resolve", json.dumps({"approval": approval["approval"]["id"], "decision": "approved", "by": "eve",
+                                                                "feedback": secret}))
+                box.run("call", "clarification.answer", json.dumps({"clarification": question["clarification"]["id"], "answer": secret, "by": "eve"}))
         box.run("call", "summary.store", json.dumps({**address, "text": "About " + secret, "through_version": 10}))
 
     secrets = [base64.b64encode(os.urandom(18)).decode() for _ in range(3)]  # No compression finds a repetition in it.

@@ -95,6 +95,7 @@ std::vector<any_fact> rich_facts() {
     scope::fact{scope::state_changed{{{"k", "null"}, {"l", "[]"}}, {"a", "b\n"}}},
     scope::fact{scope::retention_changed{{50, 86'400}}},
     scope::fact{scope::id_reserved{"018bcfe5-6be8-7000-8024-68acf13579bd"}},
+    scope::fact{scope::cleared{}},
     memory_space::fact{memory_space::added{"m1", "ab", rich_content(), rich_origin()}},
     memory_space::fact{
       memory_space::retold{"m1", 2, {"tea"}, R"({"a":1})", {"ben", R"({"kind":"user"})"}}},
@@ -410,7 +411,7 @@ TEST_CASE("states go there and back", "[codec]") {
     REQUIRE(back.has_value());
     CHECK(*back == s);
   }
-  scope::state shared{7, -5, {{"k", "null"}}, {1, 2}};
+  scope::state shared{7, 3, -5, {{"k", "null"}}, {1, 2}};
   for (const auto& s : {shared, scope::state{}}) {
     auto back = codec::decode_state<scope::aggregate>(codec::encode_state(s));
     REQUIRE(back.has_value());

@@ -90,6 +90,23 @@ TEST_CASE("an id is written down and changes no state", "[scope]") {
   given_scope({}).when(reserve_id{""}).fails(errc::invalid, "id");
 }
 
+TEST_CASE("everything about a user is cleared at once, what was overwritten as well", "[scope]") {
+  const state_changed once{{{"a", "1"}}, {}};
+  auto outcome = given_scope({once, state_changed{{{"a", "2"}}, {}}}).in(user).when(clear{});
+  outcome.then({cleared{}});
+  CHECK(outcome.after().values.empty());
+  CHECK(aggregate::base_of(cleared{}, 3)->through == 2);
+  // What is deleted key by key is still to be forgotten.
+  given_scope({once, state_changed{{}, {"a"}}}).in(user).when(clear{}).then({cleared{}});
+  given_scope({id_reserved{"s1"}}).in(user).when(clear{}).then({cleared{}});
+  given_scope({once, cleared{}}).in(user).when(clear{}).nothing();
+  given_scope({}).in(user).when(clear{}).nothing();
+  auto again = given_scope({once, cleared{}, once}).in(user);
+  CHECK(again.when(delete_keys{{}, true}).after().values.empty());
+  again.when(clear{}).then({cleared{}});
+  given_scope({once}).when(clear{}).fails(errc::invalid, "user");
+}
+
 TEST_CASE("a scope's footprint grows with what it holds", "[scope]") {
   state s;
   s.values.emplace("k", std::string(10'000, 'x'));

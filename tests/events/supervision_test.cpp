@@ -65,6 +65,42 @@ TEST_CASE("a request is pending until somebody decides, once", "[approval]") {
   approvals({}).when(approval::request{mail(), start, {}}).fails(errc::invalid, "expires_at");
 }
 
+TEST_CASE("a call is forgotten at once, whatever became of it", "[approval]") {
+  const approval::resolved yes{"first.1", approval::status::approved, "ada", ""};
+  approvals({}).when(forget_now{}).nothing();
+  approvals({asked}).when(forget_now{}).then({approval::forgotten{}});
+  auto outcome = approvals({asked, yes}).when(forget_now{});
+  outcome.then({approval::forgotten{}});
+  CHECK(outcome.after().rounds.empty());
+  approvals({asked, yes, approval::forgotten{}}).when(forget_now{}).nothing();
+  approvals({asked, yes, approval::forgotten{}})
+    .when(approval::claim{"first.1", mail().args_hash, "w1", ""})
+    .fails(errc::not_found, "approval");
+}
+
+TEST_CASE("grants of somebody who is gone are revoked, and those for their sessions", "[permission]") {
+  const auto of = [](std::string id, std::string principal, std::string app, std::string user) {
+    permission::grant g;
+    g.id = std::move(id);
+    g.principal = std::move(principal);
+    g.app = std::move(app);
+    g.user = std::move(user);
+    g.session = g.app.empty() ? "" : "s";
+    g.tool = "mail";
+    g.expires_at = start + minute;
+    return permission::fact{permission::granted{g}};
+  };
+  const std::vector<permission::fact> past{of("1", "ada", "", ""), of("2", "eve", "", ""),
+                                           of("3", "", "talk", "ada"), of("4", "", "other", "ada"),
+                                           of("5", "", "talk", "eve"), of("6", "", "", "")};
+  given_facts<permission::aggregate>(past)
+    .when(permission::revoke_all_of{"ada", "talk", "purge"})
+    .then({permission::revoked{"1", "purge"}, permission::revoked{"3", "purge"}});
+  given_facts<permission::aggregate>(past)
+    .when(permission::revoke_all_of{"bob", "talk", "purge"})
+    .nothing();
+}
+
 TEST_CASE("anybody decides where nobody is the creator", "[approval]") {
   const approval::requested open{"first.1", mail(""), 0};
   approvals({open})
@@ -182,6 +218,9 @@ TEST_CASE("a question is answered once", "[clarification]") {
     .at(start + minute)
     .when(clarification::answer{"first.1", "x", "ada", "user"})
     .fails(errc::expired, "clarification");
+  past({open, done}).when(forget_now{}).then({clarification::forgotten{}});
+  past({open}).when(forget_now{}).then({clarification::forgotten{}});
+  past({}).when(forget_now{}).nothing();
   // Expired ones free the question.
   const clarification::ended over{"first.1", clarification::status::expired, "", "clock"};
   past({open}).at(start + minute).when(fall_due{}).then({over});

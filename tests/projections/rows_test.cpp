@@ -375,6 +375,8 @@ TEST_CASE("shared state has a row a key", "[scope]") {
   CHECK(rows.of(scope_state::spec)
         == std::vector<row>{{std::int64_t{7}, "b", "2"}, {std::int64_t{7}, "c", "null"}});
   CHECK(rows.of(sessions::spec).empty());
+  happened(5, scope::cleared{});
+  CHECK(rows.of(scope_state::spec).empty());
 }
 
 namespace {
