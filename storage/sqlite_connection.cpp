@@ -1,5 +1,7 @@
 #include "storage/sqlite_connection.hpp"
 
+#include "storage/sqlite_clean_pages.hpp"
+
 #include <SQLiteCpp/Exception.h>
 
 #include <system_error>
@@ -91,7 +93,8 @@ connection::connection(const std::filesystem::path& file, mode m, int busy_ms,
   // and harmless, when something else has started SQLite before.
   [[maybe_unused]] static const int quiet = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   try {
-    db_ = std::make_unique<SQLite::Database>(file_name(file, m), open_flags(m), busy_ms);
+    db_ = std::make_unique<SQLite::Database>(file_name(file, m), open_flags(m), busy_ms,
+                                             clean_pages_vfs());
   } catch (const SQLite::Exception& e) {
     throw failure{e.getExtendedErrorCode(), file.string() + ": " + e.what()};
   }

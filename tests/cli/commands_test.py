@@ -1166,6 +1166,10 @@ def main(args):
 def run_tests(program, tests, wanted):
     global BIN
     BIN = os.path.abspath(program)
+    unknown = sorted(set(wanted) - set(tests))
+    if unknown:
+        print("no such tests: " + " ".join(unknown), file=sys.stderr)
+        return 2
     wrong = 0
     for name, test in tests.items():
         if wanted and name not in wanted:

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+/// Inside `storage/` only.
+///
+/// SQLite's `secure_delete` overwrites what is deleted, but not the copies that stay behind when rows
+/// move: a page that is packed anew keeps the old bytes of what went to its neighbour in the room
+/// between its cell pointers and its cells. Deleted later, the row is overwritten only where it is
+/// then. This virtual file system overwrites that room with zeros whenever a page is written to a
+/// database file; the write-ahead log is cut after something was forgotten.
+namespace recalld::storage::sqlite {
+
+/// The name to open connections with. Registers the file system at the first call; it is the
+/// platform's own one in every other respect. Throws `failure` when SQLite has none.
+const char* clean_pages_vfs();
+
+struct stretch {
+  std::size_t first = 0;
+  std::size_t size = 0;
+  friend bool operator==(const stretch&, const stretch&) = default;
+};
+
+/// The room of a b-tree page in which nothing is stored; none when these bytes are no b-tree page.
+/// `offset`: of the page in its file. Layout: https://www.sqlite.org/fileformat2.html, section 1.6.
+std::optional<stretch> unused_room(std::span<const std::uint8_t> page, std::int64_t offset) noexcept;
+
+}  // namespace recalld::storage::sqlite
