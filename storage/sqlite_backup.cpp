@@ -1,7 +1,7 @@
 #include "storage/sqlite_backup.hpp"
 
 #include "storage/process_lock.hpp"
-#include "storage/sqlite_clean_pages.hpp"
+#include "storage/sqlite_vfs.hpp"
 #include "storage/sqlite_connection.hpp"
 #include "storage/sqlite_schema.hpp"
 
@@ -67,7 +67,7 @@ private:
 /// Copies page by page what `from` sees, in one read transaction of it.
 void copy(const sqlite::connection& from, const fs::path& to, const backup_progress& progress) {
   SQLite::Database target(to.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0,
-                          sqlite::clean_pages_vfs());
+                          sqlite::vfs_name());
   from.exec("BEGIN");
   from.number("SELECT count(*) FROM meta");  // from here on nothing changes for this connection
   auto* copying = sqlite3_backup_init(target.getHandle(), "main", from.handle(), "main");

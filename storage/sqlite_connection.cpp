@@ -1,6 +1,6 @@
 #include "storage/sqlite_connection.hpp"
 
-#include "storage/sqlite_clean_pages.hpp"
+#include "storage/sqlite_vfs.hpp"
 
 #include <SQLiteCpp/Exception.h>
 
@@ -94,7 +94,7 @@ connection::connection(const std::filesystem::path& file, mode m, int busy_ms,
   [[maybe_unused]] static const int quiet = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   try {
     db_ = std::make_unique<SQLite::Database>(file_name(file, m), open_flags(m), busy_ms,
-                                             clean_pages_vfs());
+                                             vfs_name());
   } catch (const SQLite::Exception& e) {
     throw failure{e.getExtendedErrorCode(), file.string() + ": " + e.what()};
   }

@@ -1,4 +1,4 @@
-#include "storage/sqlite_clean_pages.hpp"
+#include "storage/sqlite_vfs.hpp"
 #include "tests/storage/subject.hpp"
 
 #include <sqlite3.h>
@@ -9,7 +9,7 @@
 #include <random>
 #include <string>
 
-/// What SQLite leaves of rows that moved from page to page before they were deleted.
+/// The file system that the store gives to SQLite.
 namespace recalld::storage::sqlite {
 
 namespace {
@@ -87,7 +87,7 @@ std::size_t left_behind(const char* vfs) {
 
 TEST_CASE("rows that moved before they were deleted leave no copy in the file", "[sqlite]") {
   CHECK(left_behind(nullptr) > 0);  // What it is for; SQLite alone would do when this is 0.
-  CHECK(left_behind(clean_pages_vfs()) == 0);
+  CHECK(left_behind(vfs_name()) == 0);
 }
 
 TEST_CASE("the unused room of a page lies between its cell pointers and its cells", "[sqlite]") {
@@ -117,6 +117,48 @@ TEST_CASE("the unused room of a page lies between its cell pointers and its cell
   CHECK_FALSE(unused_room(page, 100));
   CHECK_FALSE(unused_room(std::span(page).first(24), 0));
   CHECK_FALSE(unused_room(std::span(page).first(3000), 0));
+}
+
+TEST_CASE("what is put off is read back, and seen by others as soon as it is committed", "[sqlite]") {
+  const scratch place;
+  const auto file = place.path() / "x.db";
+  database one(file, vfs_name()), two(file, vfs_name()), plain(file, nullptr);
+  one.run("PRAGMA cache_size=10");  // Pages leave for the log long before the commit.
+  one.run("CREATE TABLE facts(n INTEGER PRIMARY KEY, text TEXT)");
+  const auto fill = [&](int from, int to) {
+    one.run("WITH RECURSIVE up(n) AS (SELECT " + std::to_string(from)
+            + " UNION ALL SELECT n + 1 FROM up WHERE n + 1 < " + std::to_string(to)
+            + ") INSERT INTO facts SELECT n, printf('%0300d', n) FROM up");
+  };
+  const std::string count = "SELECT count(*) FROM facts WHERE text = printf('%0300d', n)";
+  one.run("BEGIN");
+  fill(0, 20'000);
+  CHECK(one.word(count) == "20000");
+  CHECK(two.word(count) == "0");
+  one.run("ROLLBACK");
+  CHECK(one.word(count) == "0");
+  one.run("BEGIN");
+  fill(0, 5'000);
+  one.run("SAVEPOINT s");
+  fill(5'000, 9'000);
+  one.run("ROLLBACK TO s");
+  fill(7'000, 8'000);
+  CHECK(one.word(count) == "6000");
+  CHECK(two.word(count) == "0");
+  one.run("COMMIT");
+  for (auto* db : {&one, &two, &plain})
+    CHECK(db->word(count) == "6000");
+  two.run("INSERT INTO facts VALUES(-1, printf('%0300d', -1))");
+  one.run("DELETE FROM facts WHERE n >= 7000");
+  CHECK(plain.word(count) == "5001");
+  CHECK(plain.word("PRAGMA integrity_check") == "ok");
+  // What is in the log alone is all there for whoever finds the files after a kill.
+  const scratch found;
+  for (const char* part : {"", "-wal"})
+    fs::copy_file(fs::path(file) += part, fs::path(found.path() / "x.db") += part);
+  database after(found.path() / "x.db", nullptr);
+  CHECK(after.word(count) == "5001");
+  CHECK(after.word("PRAGMA integrity_check") == "ok");
 }
 
 }  // namespace recalld::storage::sqlite
