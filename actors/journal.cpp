@@ -2,6 +2,7 @@
 
 #include <caf/all.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <utility>
@@ -13,6 +14,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto sweep_budget = std::size_t{512};
+/// As long as clients go on repeating, and then some.
+constexpr std::int64_t brief_receipts_us = 60'000'000;
 // What is forgotten leaves the files of a store that is never idle after so many calls of `tidy`,
 // about ten seconds.
 constexpr std::uint64_t checkpoint_every = 40;
@@ -203,7 +206,9 @@ void journal_state::tidy() {
   const auto idle = commits == commits_at_last_tidy_;
   commits_at_last_tidy_ = commits;
   const auto keep_us = std::int64_t{around_->limits.receipts_days} * 86'400 * 1'000'000;
-  auto swept = writer_->sweep(own_, around_->clock() - keep_us, sweep_budget);
+  const auto now = around_->clock();
+  auto swept = writer_->sweep(own_, {now - keep_us, now - std::min(keep_us, brief_receipts_us)},
+                              sweep_budget);
   if (!swept && swept.error().code != errc::unavailable) {
     ended_ = true;
     around_->fatal("forgetting failed: " + swept.error().message);

@@ -111,7 +111,7 @@ constexpr std::array table{
   setting{"limits.watchers", "", whole, "16384", "Feeds that are followed at the same time.", node,
           0, 1 << 20},
   setting{"limits.receipts_days", "", whole, "7",
-          "Days that command ids of forgotten facts are kept.", node, 7, 3650},
+          "Days that command ids of forgotten facts are kept; those of values for a time: a minute.", node, 7, 3650},
 };
 
 std::string_view trim(std::string_view s) {

@@ -93,6 +93,8 @@ struct plain_aggregate {
   /// the fact; empty = none. What is left must fold to the same state and rows.
   static std::string forgets(const Fact&) { return {}; }
   static std::uint64_t trim_due(const State&) noexcept { return 0; }
+  /// Commands are repeated within a minute or never: their receipts need not stay longer.
+  static constexpr bool brief_receipts = false;
 };
 
 }  // namespace recalld

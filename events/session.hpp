@@ -230,6 +230,7 @@ struct aggregate {
   using fact = session::fact;
   using decision = recalld::decision<fact>;
   static constexpr stream_kind kind = stream_kind::session;
+  static constexpr bool brief_receipts = false;
 
   static result<decision> decide(const state& s, const command& c, const context& ctx,
                                  const stream_id& self);

@@ -82,6 +82,7 @@ using fact = std::variant<value_set, value_ended, begun_anew>;
 
 struct aggregate : plain_aggregate<state, command, fact> {
   static constexpr stream_kind kind = stream_kind::value;
+  static constexpr bool brief_receipts = true;
 
   static result<decision> decide(const state& s, const command& c, const context& ctx,
                                  const stream_id& self);

@@ -18,7 +18,14 @@ bool forgets_by_key_in(aggregate_list<As...>, stream_kind kind) {
   return ((As::kind == kind && requires(const typename As::fact& f) { As::forgets(f); }) || ...);
 }
 
+template <class... As>
+bool has_brief_receipts_in(aggregate_list<As...>, stream_kind kind) {
+  return ((As::kind == kind && As::brief_receipts) || ...);
+}
+
 }  // namespace
+
+bool has_brief_receipts(stream_kind kind) { return has_brief_receipts_in(aggregates{}, kind); }
 
 bool forgets_by_key(stream_kind kind) { return forgets_by_key_in(aggregates{}, kind); }
 

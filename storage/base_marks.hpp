@@ -28,6 +28,9 @@ std::vector<forgetting> forgets_of(const append_unit& unit, const unit_outcome& 
 /// Whether facts of streams of this kind may be forgotten by their keys, before any base passes them.
 bool forgets_by_key(stream_kind kind);
 
+/// Whether commands to streams of this kind are repeated within a minute or never.
+bool has_brief_receipts(stream_kind kind);
+
 /// The past that a stream with a base reads in other streams.
 result<std::vector<borrowed_range>> borrows_of(log_reader& log, const stream_position& at);
 

@@ -91,12 +91,12 @@ public:
     return out;
   }
 
-  result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
+  result<sweep_report> sweep(const shard_rights& rights, const receipt_age& receipts,
                              std::size_t budget) override {
     if (dead_)
       return fail(*dead_);
     faults_->at("sweep");
-    return inner_.sweep(rights, receipts_before, budget);
+    return inner_.sweep(rights, receipts, budget);
   }
 
   void relieve() override {

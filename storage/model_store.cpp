@@ -80,7 +80,7 @@ public:
   }
 
   using log_writer::sweep;
-  result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
+  result<sweep_report> sweep(const shard_rights& rights, const receipt_age& receipts,
                              std::size_t budget) override {
     const std::unique_lock held(disk_->lock);
     if (auto mine = check(rights); !mine)
@@ -88,8 +88,11 @@ public:
     sweep_report out;
     if (begun_)
       return out;
-    for (auto& s : log().streams)
-      sweep_stream(s, receipts_before, budget, out);
+    std::vector<time_us_t> before(log().streams.size(), receipts.before);
+    for (const auto& [id, no] : log().numbers)
+      before[no - 1] = receipts.before_in(has_brief_receipts(id.kind()));
+    for (std::size_t i = 0; i < before.size(); ++i)
+      sweep_stream(log().streams[i], before[i], budget, out);
     return out;
   }
 

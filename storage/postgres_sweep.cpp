@@ -120,7 +120,7 @@ void writer::lock_shard(shard_t shard) {
                            + std::to_string(epoch) + " any more");
 }
 
-result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipts_before,
+result<sweep_report> writer::sweep(const shard_rights& rights, const receipt_age& receipts,
                                    std::size_t budget) {
   return writing([&]() -> result<sweep_report> {
     sweep_report out;
@@ -140,7 +140,7 @@ result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipt
       know_rights(named, rights);
     parameters p;
     // Debts that are due at once have 0 there, whatever the age of receipts.
-    p.column(numbers_of(named)).integer(std::max<time_us_t>(receipts_before, 1));
+    p.column(numbers_of(named)).integer(std::max<time_us_t>(receipts.before, 1));
     const auto due = db_.query(debtors, std::move(p));
     std::size_t used = 0;
     for (std::size_t i = 0; i < due.rows() && used < budget; ++i) {
@@ -148,7 +148,7 @@ result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipt
       bool left = true;
       while (left && used < budget) {
         const auto facts =
-          sweep_some(shard, receipts_before, std::min(budget - used, facts_per_transaction), out);
+          sweep_some(shard, receipts, std::min(budget - used, facts_per_transaction), out);
         left = facts != 0;
         used += facts;
       }
@@ -160,17 +160,17 @@ result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipt
 }
 
 /// One transaction. Gives what it cost; 0 = there was nothing to do.
-std::size_t writer::sweep_some(shard_t shard, time_us_t receipts_before, std::size_t budget,
+std::size_t writer::sweep_some(shard_t shard, const receipt_age& receipts, std::size_t budget,
                                sweep_report& report) {
   transaction change(db_);
   lock_shard(shard);
-  const auto streams = db_.query(debts, numbers(shard, std::max<time_us_t>(receipts_before, 1),
+  const auto streams = db_.query(debts, numbers(shard, std::max<time_us_t>(receipts.before, 1),
                                                 static_cast<std::uint64_t>(budget) + 1));
   std::size_t used = 0;
   std::size_t next = 0;
   for (; next < streams.rows() && used < budget; ++next)
     used += std::max<std::size_t>(
-      1, sweep_stream(shard, streams.uint_at(next, 0), receipts_before, budget - used, report));
+      1, sweep_stream(shard, streams.uint_at(next, 0), receipts, budget - used, report));
   report.more = next < streams.rows() || used >= budget;
   if (used == 0)
     return 0;
@@ -185,16 +185,19 @@ std::size_t writer::sweep_some(shard_t shard, time_us_t receipts_before, std::si
   return used;
 }
 
-std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t receipts_before,
+std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, const receipt_age& receipts,
                                  std::size_t budget, sweep_report& report) {
   version_t base = 0;
   version_t borrowed = 0;
   bool by_key = false;
+  bool brief = false;
   if (const auto at = db_.query(standing, numbers(stream)); at.rows() != 0) {
     base = at.uint_at(0, 0);
     by_key = forgets_by_key(static_cast<stream_kind>(at.int_at(0, 2)));
+    brief = has_brief_receipts(static_cast<stream_kind>(at.int_at(0, 2)));
     borrowed = at.null_at(0, 1) ? 0 : std::min(at.uint_at(0, 1), base);
   }
+  const auto receipts_before = receipts.before_in(brief);
 
   std::size_t used = 0;
   std::vector<position_t> gone;
@@ -271,7 +274,7 @@ std::size_t writer::sweep_stream(shard_t shard, stream_no_t stream, time_us_t re
   if (due == std::numeric_limits<time_us_t>::max())
     db_.query(settle, numbers(stream));
   else
-    db_.query(postpone, numbers(stream, due));
+    db_.query(postpone, numbers(stream, receipts.debt_due(due, brief)));
   return used;
 }
 

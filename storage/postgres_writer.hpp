@@ -42,7 +42,7 @@ public:
   result<std::vector<unit_outcome>> commit(const shard_rights& rights,
                                            std::span<const append_unit> units) override;
   using log_writer::sweep;
-  result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
+  result<sweep_report> sweep(const shard_rights& rights, const receipt_age& receipts,
                              std::size_t budget) override;
   result<void> checkpoint() override { return {}; }
   bool resolves_unknown() const noexcept override { return !spoiled_; }
@@ -110,9 +110,9 @@ private:
   fate resolve_in_time(const unresolved& lost);
   void lock_shard(shard_t shard);
 
-  std::size_t sweep_some(shard_t shard, time_us_t receipts_before, std::size_t budget,
+  std::size_t sweep_some(shard_t shard, const receipt_age& receipts, std::size_t budget,
                          sweep_report& report);
-  std::size_t sweep_stream(shard_t shard, stream_no_t stream, time_us_t receipts_before,
+  std::size_t sweep_stream(shard_t shard, stream_no_t stream, const receipt_age& receipts,
                            std::size_t budget, sweep_report& report);
   void add_blanks(shard_t shard, std::vector<position_t>& positions);
 

@@ -23,7 +23,7 @@ public:
                                            std::span<const append_unit>) override {
     return refuse();
   }
-  result<sweep_report> sweep(const shard_rights&, time_us_t, std::size_t) override {
+  result<sweep_report> sweep(const shard_rights&, const receipt_age&, std::size_t) override {
     return refuse();
   }
   result<void> checkpoint() override { return refuse(); }

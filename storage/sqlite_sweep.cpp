@@ -56,7 +56,7 @@ std::vector<recorded> facts_of(statement& s, stream_no_t stream, int stored_lane
 
 }  // namespace
 
-result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipts_before,
+result<sweep_report> writer::sweep(const shard_rights& rights, const receipt_age& receipts,
                                    std::size_t budget) {
   return writing([&]() -> result<sweep_report> {
     const auto epoch = only_epoch(rights);
@@ -71,7 +71,7 @@ result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipt
     std::size_t used = 0;
     do {
       const auto now = std::min(budget - used, facts_per_transaction);
-      const auto facts = sweep_some(*epoch, receipts_before, now, out);
+      const auto facts = sweep_some(*epoch, receipts, now, out);
       if (facts == 0)
         break;
       used += facts;
@@ -81,20 +81,20 @@ result<sweep_report> writer::sweep(const shard_rights& rights, time_us_t receipt
 }
 
 /// One transaction. Gives what it cost; 0 = there was nothing to do.
-std::size_t writer::sweep_some(epoch_t epoch, time_us_t receipts_before, std::size_t budget,
+std::size_t writer::sweep_some(epoch_t epoch, const receipt_age& receipts, std::size_t budget,
                                sweep_report& report) {
   transaction change(db_);
   locked_head(epoch);
   std::vector<stream_no_t> streams;
   // Debts that are due at once have 0 there, whatever the age of receipts.
-  debts_.integer(1, std::max<time_us_t>(receipts_before, 1))
+  debts_.integer(1, std::max<time_us_t>(receipts.before, 1))
     .integer(2, static_cast<std::uint64_t>(budget) + 1);
   while (debts_.step())
     streams.push_back(debts_.uint_at(0));
   std::size_t used = 0;
   auto next = streams.begin();
   for (; next != streams.end() && used < budget; ++next)
-    used += std::max<std::size_t>(1, sweep_stream(*next, receipts_before, budget - used, report));
+    used += std::max<std::size_t>(1, sweep_stream(*next, receipts, budget - used, report));
   report.more = next != streams.end() || used >= budget;
   if (used == 0)
     return 0;
@@ -105,17 +105,20 @@ std::size_t writer::sweep_some(epoch_t epoch, time_us_t receipts_before, std::si
   return used;
 }
 
-std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, std::size_t budget,
+std::size_t writer::sweep_stream(stream_no_t stream, const receipt_age& receipts, std::size_t budget,
                                  sweep_report& report) {
   version_t base = 0;
   bool by_key = false;
+  bool brief = false;
   base_of_stream_.integer(1, stream);
   if (base_of_stream_.step()) {
     base = base_of_stream_.uint_at(0);
     const auto id = base_of_stream_.view_at(1);
     by_key = !id.empty() && forgets_by_key(static_cast<stream_kind>(id.front()));
+    brief = !id.empty() && has_brief_receipts(static_cast<stream_kind>(id.front()));
   }
   base_of_stream_.reset();
+  const auto receipts_before = receipts.before_in(brief);
   const auto borrowed = std::min(borrowed_through(stream), base);
 
   std::size_t used = 0;
@@ -187,7 +190,7 @@ std::size_t writer::sweep_stream(stream_no_t stream, time_us_t receipts_before, 
   if (due == std::numeric_limits<time_us_t>::max())
     settle_.integer(1, stream).run();
   else
-    postpone_.integer(1, due).integer(2, stream).run();
+    postpone_.integer(1, receipts.debt_due(due, brief)).integer(2, stream).run();
   return used;
 }
 

@@ -28,7 +28,7 @@ public:
   result<std::vector<unit_outcome>> commit(const shard_rights& rights,
                                            std::span<const append_unit> units) override;
   using log_writer::sweep;
-  result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
+  result<sweep_report> sweep(const shard_rights& rights, const receipt_age& receipts,
                              std::size_t budget) override;
   void relieve() override { checkpoint_if_due(options_.checkpoint_pages); }
   result<void> checkpoint() override;
@@ -79,9 +79,9 @@ private:
   void checkpoint_if_due(int pages);
   result<void> checkpoint(int mode);
 
-  std::size_t sweep_some(epoch_t epoch, time_us_t receipts_before,
+  std::size_t sweep_some(epoch_t epoch, const receipt_age& receipts,
                          std::size_t budget, sweep_report& report);
-  std::size_t sweep_stream(stream_no_t stream, time_us_t receipts_before, std::size_t budget,
+  std::size_t sweep_stream(stream_no_t stream, const receipt_age& receipts, std::size_t budget,
                            sweep_report& report);
   void forget_fact(stream_no_t stream, position_t position, std::string_view command);
   void add_blanks(std::vector<position_t>& positions);

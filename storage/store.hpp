@@ -4,6 +4,7 @@
 #include "events/codec.hpp"
 #include "projections/table.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -87,6 +88,21 @@ struct unit_outcome {
   std::optional<refusal> refused;
 };
 
+/// Which receipts are not needed any more.
+struct receipt_age {
+  time_us_t before = 0;        ///< Those of commands before this time.
+  time_us_t brief_before = 0;  ///< Where the aggregate has `brief_receipts`; at least `before`.
+
+  receipt_age(time_us_t all) : receipt_age(all, all) {}
+  receipt_age(time_us_t all, time_us_t brief) : before(all), brief_before(std::max(all, brief)) {}
+  time_us_t before_in(bool brief) const noexcept { return brief ? brief_before : before; }
+  /// When a stream's debt is due whose oldest receipt that is still needed is of `time`: in terms of
+  /// `before`, by which debts are looked for, and behind 0, which is at once.
+  time_us_t debt_due(time_us_t time, bool brief) const noexcept {
+    return std::max<time_us_t>(1, time - (before_in(brief) - before));
+  }
+};
+
 /// What one call of `log_writer::sweep` did.
 struct sweep_report {
   std::uint64_t blanked = 0;  ///< Facts whose payload was forgotten by this call.
@@ -136,13 +152,13 @@ public:
 
   /// Forgets what bases allow to forget, in small transactions: payloads of facts at or below a
   /// stream's base go at once; blanked rows whose receipts are not needed any more (no command, or
-  /// older than `receipts_before`) are merged into ranges together with their receipts. Facts that
-  /// a fork still borrows stay. At most about `budget` facts a call.
-  virtual result<sweep_report> sweep(const shard_rights& rights, time_us_t receipts_before,
+  /// an old one) are merged into ranges together with their receipts. Facts that a fork still borrows
+  /// stay. At most about `budget` facts a call.
+  virtual result<sweep_report> sweep(const shard_rights& rights, const receipt_age& receipts,
                                      std::size_t budget) = 0;
-  result<sweep_report> sweep(shard_t shard, epoch_t epoch, time_us_t receipts_before,
+  result<sweep_report> sweep(shard_t shard, epoch_t epoch, const receipt_age& receipts,
                              std::size_t budget) {
-    return sweep({{shard, epoch}}, receipts_before, budget);
+    return sweep({{shard, epoch}}, receipts, budget);
   }
 
   /// Does what is due and better done behind the answers of a commit than before them. Who never

@@ -109,9 +109,10 @@ private:
           return fail(*e);
       return outcome;
     }
-    result<storage::sweep_report> sweep(const storage::shard_rights& rights, time_us_t before,
+    result<storage::sweep_report> sweep(const storage::shard_rights& rights,
+                                        const storage::receipt_age& receipts,
                                         std::size_t budget) override {
-      return inner().sweep(rights, before, budget);
+      return inner().sweep(rights, receipts, budget);
     }
     bool resolves_unknown() const noexcept override { return store_.resolves_unknown; }
     result<void> checkpoint() override { return inner().checkpoint(); }

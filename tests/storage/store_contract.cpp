@@ -930,6 +930,39 @@ TEMPLATE_TEST_CASE(
   CHECK(must(verify(*log.reader)).good());
 }
 
+TEMPLATE_TEST_CASE("receipts of values go earlier than others", "[store]", EVERY_STORE) {
+  opened<TestType> log;
+  const auto values = value_space::stream_of("t", "app", "kind", "k");
+  const auto set = [&](const std::string& command, time_us_t time) {
+    value_space::value_set fact{"k", "1", time, time, time + 1};
+    return log.append(values, {value_space::fact{fact}}, command, time);
+  };
+  set("c1", 11'000);
+  set("c2", 13'000);
+  log.append(values, {value_space::fact{value_space::begun_anew{}}}, {}, 14'000);
+  const auto s = memories_of("ann");
+  log.append(s, {remembered("m1")}, "c3", 15'000);
+  log.append(s, {memory_space::fact{memory_space::cleared{}}}, {}, 16'000);
+  const auto merged_at = [&](time_us_t before) {
+    return log.sweep({before, before + 1000}).merged;
+  };
+  CHECK(merged_at(10'000) == 0);
+  CHECK(merged_at(10'001) == 1);
+  const auto again = [&](const stream_id& stream, const any_fact& fact, const std::string& command) {
+    return log.commit(unit(stream, {}, {fact}, command)).refused.has_value();
+  };
+  CHECK(again(values, value_space::fact{value_space::begun_anew{}}, "c2"));
+  CHECK(again(s, remembered("m1"), "c3"));
+  CHECK(must(verify(*log.reader)).good());
+  // Each is met again when its time has come, and not before.
+  CHECK(merged_at(12'000) == 0);
+  CHECK(merged_at(12'001) == 1);
+  CHECK(merged_at(15'000) == 0);
+  CHECK(merged_at(15'001) == 1);
+  CHECK_FALSE(again(s, remembered("m1"), "c3"));
+  CHECK(must(verify(*log.reader)).good());
+}
+
 TEMPLATE_TEST_CASE("what is forgotten in the commit that records it is not stored", "[store]",
                    EVERY_STORE) {
   opened<TestType> log;

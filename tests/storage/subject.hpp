@@ -214,8 +214,8 @@ struct opened {
     REQUIRE_FALSE(out.refused);
     return out.parts.front();
   }
-  sweep_report sweep(time_us_t receipts_before = 0, std::size_t budget = 100'000) {
-    return must(writer().sweep(0, epoch, receipts_before, budget));
+  sweep_report sweep(const receipt_age& receipts = 0, std::size_t budget = 100'000) {
+    return must(writer().sweep(0, epoch, receipts, budget));
   }
   stream_no_t number_of(const stream_id& stream) {
     return must(reader->find_stream(stream)).stream_no;
