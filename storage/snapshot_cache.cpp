@@ -99,6 +99,12 @@ void wipe(const fs::path& directory) {
   fs::remove(directory / tag_name);
 }
 
+std::uintmax_t room_in(const fs::path& directory) {
+  std::error_code unknown;
+  const auto room = fs::space(directory, unknown);
+  return unknown ? 0 : room.available;
+}
+
 rocksdb::Options options_for(std::size_t memory_bytes) {
   rocksdb::Options o;
   o.create_if_missing = true;
@@ -110,6 +116,7 @@ rocksdb::Options options_for(std::size_t memory_bytes) {
   o.keep_log_file_num = 2;
   o.max_log_file_size = 1 << 20;
   o.info_log_level = rocksdb::WARN_LEVEL;
+  o.avoid_flush_during_shutdown = true;  // It is flushed before, where there is room for it.
   o.max_open_files = 256;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(std::max<std::size_t>(memory_bytes * 3 / 4, 1 << 20));
@@ -124,6 +131,7 @@ rocksdb::Options options_for(std::size_t memory_bytes) {
 struct snapshot_cache::opened {
   fs::path directory;
   std::uint64_t tag_sum = 0;
+  std::uintmax_t room_min = 0;      ///< Bytes that must be free where something is to be written.
   std::unique_ptr<rocksdb::DB> db;  ///< None: a cache that remembers nothing.
   std::atomic<std::uint64_t> hits{0}, misses{0}, puts{0}, ignored{0}, failures{0};
 
@@ -137,6 +145,15 @@ struct snapshot_cache::opened {
   std::uint64_t sum_of(std::string_view key, std::string_view rest) const noexcept {
     return checksum(rest, checksum(key, tag_sum));
   }
+  /// RocksDB that was built with assertions, as Debian's is, ends the process when one of its files is
+  /// touched again after a write that failed: a full disk is left to the log.
+  bool has_room() const { return room_in(directory) >= room_min; }
+  bool has_room_for_all() const {
+    std::uint64_t bytes = 0;
+    db->GetIntProperty(rocksdb::DB::Properties::kTotalSstFilesSize, &bytes);
+    return room_in(directory) >= room_min + bytes;
+  }
+
   /// After damage was met the next opening starts anew.
   void failed(const rocksdb::Status& s) {
     ++failures;
@@ -160,6 +177,8 @@ struct snapshot_cache::opened {
       before = erased;
       compacted_at = std::chrono::steady_clock::now();
     }
+    if (!has_room_for_all())
+      return;  // The tag says what is owed.
     rocksdb::CompactRangeOptions all;  // Flushes first.
     all.exclusive_manual_compaction = false;
     all.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
@@ -184,6 +203,8 @@ snapshot_cache::~snapshot_cache() {
     return;
   if (o.owes_erasure())
     o.compact();
+  else if (!o.has_room())
+    return;
   else if (const auto s = o.db->Flush(rocksdb::FlushOptions()); !s.ok())
     o.failed(s);  // Closing alone would drop what a flush that is still to come has taken over.
 }
@@ -203,8 +224,10 @@ result<std::unique_ptr<snapshot_cache>> snapshot_cache::open(const fs::path& dir
     if (const auto foreign = foreign_in(directory); !foreign.empty())
       return fail(errc::invalid, directory.string() + " is not a cache: it contains " + foreign);
     const auto options = options_for(memory_bytes);
+    o->room_min = 4 * options.write_buffer_size;
     for (int attempt = 0; attempt < 2; ++attempt) {
-      const bool fits = read_file(directory / tag_name) == tag;
+      // Without room nothing could be erased from it either.
+      const bool fits = read_file(directory / tag_name) == tag && o->has_room();
       rocksdb::DB* db = nullptr;
       if (fits) {
         const auto s = rocksdb::DB::Open(options, (directory / "db").string(), &db);
@@ -217,6 +240,8 @@ result<std::unique_ptr<snapshot_cache>> snapshot_cache::open(const fs::path& dir
           return fail(errc::unavailable, "the cache cannot be opened: " + s.ToString());
       }
       wipe(directory);
+      if (!o->has_room())
+        return std::unique_ptr<snapshot_cache>(new snapshot_cache(std::move(o)));
       if (!write_file(directory / tag_name, tag))
         return fail(errc::unavailable, "cannot write to " + directory.string());
     }
@@ -259,6 +284,10 @@ void snapshot_cache::put(const stream_id& stream, const snapshot& snap) {
   auto& o = *opened_;
   if (!o.db)
     return;
+  if (!o.has_room()) {
+    ++o.failures;
+    return;
+  }
   std::string value(head_bytes, '\0');
   value += snap.state;
   std::memcpy(value.data() + 8, &snap.version, 8);
@@ -310,6 +339,8 @@ void snapshot_cache::flush_soon() {
       return;
     }
   }
+  if (!o.has_room())
+    return;
   rocksdb::FlushOptions flush;
   flush.wait = false;
   flush.allow_write_stall = true;

@@ -27,7 +27,9 @@ class snapshot_cache {
 public:
   /// Opens the cache of a log. A directory that holds the cache of another log, or is damaged, is
   /// wiped if it is recognisably a cache of ours; a directory with foreign files in it is refused
-  /// as `invalid`. An empty path gives a cache that remembers nothing.
+  /// as `invalid`. An empty path gives a cache that remembers nothing. So does a disk that is nearly
+  /// full (room for half of `memory_bytes` must be left), on which a cache is wiped; what is put while
+  /// it is, is forgotten.
   static result<std::unique_ptr<snapshot_cache>> open(const std::filesystem::path& directory,
                                                       const log_identity& log,
                                                       std::size_t memory_bytes = 64 << 20);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <fstream>
 #include <random>
+#include <sys/mount.h>
 #include <thread>
 
 namespace recalld::storage::testing {
@@ -230,6 +231,54 @@ TEST_CASE("given damaged files, when the cache is opened, then it forgets but ne
       CHECK(again->get(session_named("new"))->version == 2);
     }
   }
+}
+
+TEST_CASE("given a disk that fills up, then a cache forgets, and is there again when there is room",
+          "[cache]") {
+  scratch dir;
+  if (::mount("tmpfs", dir.path().c_str(), "tmpfs", 0, "size=16m") != 0) {
+    SUCCEED("no right to mount a small disk");
+    return;
+  }
+  const auto place = dir.path() / "cache";
+  const auto filler = dir.path() / "filler";
+  const auto fill_up = [&] {
+    std::ofstream out(filler, std::ios::binary | std::ios::app);
+    const std::string block(64 * 1024, 'x');
+    while (out.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
+    }
+  };
+  const auto name = [](int i) { return session_named("s" + std::to_string(i)); };
+  {
+    auto cache = open_cache(place);
+    cache->put(name(0), some(1));
+    cache->flush_soon();
+    // As much at once as a writer's memory holds, while the disk gets full and fuller.
+    for (int i = 1; i < 400; ++i) {
+      cache->put(name(i), some(1, unguessable(static_cast<unsigned>(i)) + std::string(50'000, 'x')));
+      if (i % 20 == 0)
+        cache->flush_soon();
+      if (i == 100)
+        fill_up();
+      cache->get(name(i / 2));
+    }
+    cache->erase(name(0));
+    cache->flush_soon();
+    CHECK(cache->count().failures > 0);
+  }
+  {
+    auto cache = open_cache(place);
+    cache->put(name(1), some(2));
+    CHECK_FALSE(cache->get(name(1)));
+  }
+  fs::remove(filler);
+  {
+    auto cache = open_cache(place);
+    CHECK_FALSE(cache->get(name(0)));
+    cache->put(name(1), some(2));
+    CHECK(cache->get(name(1)) == some(2));
+  }
+  CHECK(::umount(dir.path().c_str()) == 0);
 }
 
 TEST_CASE("a value that was changed is no snapshot", "[cache]") {
