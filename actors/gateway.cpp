@@ -214,7 +214,13 @@ public:
   ~live_call() override {
     gateway_.around_->requests.fetch_sub(1);
     gateway_.bytes_ -= request_.size();
-    if (!answered_)
+    if (answered_)
+      return;
+    // What was on its way when the node ended may have been written.
+    if (gateway_.around_->ending)
+      deliver(error{op_.needs == right::read ? errc::unavailable : errc::outcome_unknown,
+                    "the node is ending"});
+    else
       deliver(error{errc::corrupt, "the operation " + std::string(op_.name) + " gave no answer"});
   }
 
@@ -354,6 +360,8 @@ public:
                   fail(woken.error());
                 else if (gateway_.around_->ending)
                   fail({errc::unavailable, "the node is ending", {}, 0, 1000});
+                else if (asker_is_gone())
+                  fail({errc::unavailable, "nobody waits for the answer any more"});
                 else
                   then(*woken);
               });
@@ -451,6 +459,13 @@ private:
     object.pop_back();
     object += object == "{" ? "" : ",";
     object += R"("stale_ms":)" + std::to_string(age / 1000) + '}';
+  }
+
+  /// Whether whoever asked has ended, or cannot be reached any more.
+  bool asker_is_gone() {
+    const caf::response_promise& promise = promise_;
+    const auto& asker = promise.source();
+    return asker && asker->get()->getf(caf::abstract_actor::is_cleaned_up_flag);
   }
 
   void deliver(const error& e) {

@@ -68,7 +68,7 @@ history_place read_place(request_reader& in, const call_ptr& call) {
   return at;
 }
 
-projections::row_query all_of(const call_ptr& call, const std::string& principal) {
+projections::row_query all_of_principal(const call_ptr& call, const std::string& principal) {
   projections::row_query query;
   query.table = &rows::spec;
   query.index = rows::by_user;
@@ -134,7 +134,7 @@ void list(call_ptr call) {
   request_reader in(given);
   const auto principal = in.id("principal");
   row_page page;
-  page.query = all_of(call, principal);
+  page.query = all_of_principal(call, principal);
   page.query.where = {{rows::expires_at, call->now() + 1, std::nullopt, true}};
   page.place = {rows::updated_slot, rows::updated_at, rows::session, rows::stream};
   page.list = list_name({"history.list", call->tenant(), principal});
@@ -157,10 +157,9 @@ constexpr operation operations[] = {
 };
 
 /// What was asked in histories, also in those that were dropped before, and what they wrote as the
-/// user's state.
-void forget_rest(const call_ptr& call, const std::string& principal, std::function<void()> then) {
-  const session_key all{call->tenant(), std::string(histories_app), principal, {}};
-  forget_asked(call, all, [=] {
+/// user's state. Whoever waits for an answer hears that it was cancelled, before it is forgotten.
+void forget_rest(const call_ptr& call, const session_key& all, std::function<void()> then) {
+  const auto clear_state = [=] {
     const auto shared = user_stream(all.tenant, all.app, all.user);
     call->view(shared, 0, call->on<actors::stream_view>([=](const actors::stream_view& v) {
       if (v.stream_no == 0) {
@@ -170,26 +169,30 @@ void forget_rest(const call_ptr& call, const std::string& principal, std::functi
       call->submit_as(shared, {}, any_command(scope::command(scope::clear{})), {},
                       call->on<committed>([=](const committed&) { then(); }));
     }));
-  });
+  };
+  cancel_waiting(call, all, [=] { forget_asked(call, all, clear_state); });
 }
 
-void drop_next(const call_ptr& call, const std::string& principal, std::uint64_t dropped,
+/// Many at once share a commit.
+constexpr std::size_t dropped_at_once = 64;
+
+void drop_next(const call_ptr& call, const session_key& all, std::uint64_t dropped,
                std::function<void(std::uint64_t)> then) {
-  auto query = all_of(call, principal);
-  query.limit = 1;
+  auto query = all_of_principal(call, all.user);
+  query.limit = dropped_at_once;
   call->rows(
     query, call->on<std::vector<projections::row>>([=](const std::vector<projections::row>& found) {
       if (found.empty()) {
-        forget_rest(call, principal, [=] { then(dropped); });
+        forget_rest(call, all, [=] { then(dropped); });
         return;
       }
-      const session_key key{call->tenant(), std::string(histories_app), principal,
-                            text_at(found.front(), rows::session)};
-      call->submit_as(key.stream(), {}, any_command(session::command(session::remove{})), {},
-                      call->on<committed>([=](const committed&) {
-                        cancel_waiting(call, key,
-                                       [=] { drop_next(call, principal, dropped + 1, then); });
-                      }));
+      const auto one =
+        all_of(call, found.size(), [=] { drop_next(call, all, dropped + found.size(), then); });
+      for (const auto& row : found) {
+        auto key = all;
+        key.session = text_at(row, rows::session);
+        call->submit_as(key.stream(), {}, any_command(session::command(session::remove{})), {}, one);
+      }
     }));
 }
 
@@ -214,12 +217,12 @@ void count_next(const call_ptr& call, projections::row_query query, std::uint64_
 
 void drop_histories(const call_ptr& call, const std::string& principal,
                     std::function<void(std::uint64_t)> then) {
-  drop_next(call, principal, 0, std::move(then));
+  drop_next(call, {call->tenant(), std::string(histories_app), principal, {}}, 0, std::move(then));
 }
 
 void count_histories(const call_ptr& call, const std::string& principal,
                      std::function<void(std::uint64_t)> then) {
-  auto query = all_of(call, principal);
+  auto query = all_of_principal(call, principal);
   query.limit = page_max;
   count_next(call, std::move(query), 0, std::move(then));
 }

@@ -754,26 +754,11 @@ void wait_question(call_ptr call) {
     wait_for_end<clarification::state>(call, *stream, id, "clarification", until);
 }
 
-/// What became of ending many things; the last one to end goes on.
-struct ending {
-  std::size_t open = 0;
-  std::optional<error> failed;
-  std::function<void()> then;
-};
-
-void one_ended(const call_ptr& call, const std::shared_ptr<ending>& all,
-               const result<committed>& done) {
-  // Somebody was quicker: it waits no longer, which is all that is wanted.
+/// Somebody was quicker: it waits no longer, which is all that is wanted.
+bool has_ended(const error& e) {
   static constexpr errc ended[] = {errc::already_resolved, errc::already_answered, errc::expired,
                                    errc::not_found};
-  if (!done && std::find(std::begin(ended), std::end(ended), done.error().code) == std::end(ended))
-    all->failed = done.error();
-  if (--all->open > 0)
-    return;
-  if (all->failed)
-    call->fail(*all->failed);
-  else
-    all->then();
+  return std::find(std::begin(ended), std::end(ended), e.code) != std::end(ended);
 }
 
 /// How a row of the inbox is ended.
@@ -794,17 +779,19 @@ any_command oblivion(bool request, const std::string&) {
 
 void end_rows(const call_ptr& call, const std::vector<projections::row>& rows, make_end how,
               std::function<void()> then) {
-  auto all = std::make_shared<ending>(ending{rows.size(), {}, std::move(then)});
+  const auto one_of_all = all_of(call, rows.size(), std::move(then));
+  const auto one = [one_of_all](const result<committed>& done) {
+    one_of_all(!done && has_ended(done.error()) ? result<committed>(committed{}) : done);
+  };
   for (const auto& r : rows) {
     const auto id = text_at(r, inbox::id);
     const bool request = text_at(r, inbox::kind) == "approval";
     const auto stream = request ? approval::stream_of(call->tenant(), id)
                                 : clarification::stream_of(call->tenant(), id);
     if (stream)
-      call->submit_as(*stream, {}, how(request, id), {},
-                      [=](const result<committed>& done) { one_ended(call, all, done); });
+      call->submit_as(*stream, {}, how(request, id), {}, one);
     else
-      one_ended(call, all, fail(stream.error()));
+      one(fail(stream.error()));
   }
 }
 
@@ -828,11 +815,14 @@ void end_from(const call_ptr& call, projections::row_query query, make_end how,
     }));
 }
 
-projections::row_query asked_in(std::vector<projections::value> sessions) {
+/// What was asked in a session, or in all of the user's when the key names none.
+projections::row_query asked_in(const session_key& key) {
   projections::row_query query;
   query.table = &inbox::spec;
   query.index = inbox::by_session;
-  query.equals = std::move(sessions);
+  query.equals = {key.tenant, key.app, key.user};
+  if (!key.session.empty())
+    query.equals.emplace_back(key.session);
   query.limit = 500;
   return query;
 }
@@ -893,16 +883,13 @@ constexpr operation operations[] = {
 std::span<const operation> inbox_operations() { return operations; }
 
 void cancel_waiting(const call_ptr& call, const session_key& key, std::function<void()> then) {
-  auto waiting = asked_in({key.tenant, key.app, key.user, key.session});
+  auto waiting = asked_in(key);
   waiting.where = {{inbox::open, 1, 1, false}};
   end_from(call, std::move(waiting), cancellation, std::move(then));
 }
 
 void forget_asked(const call_ptr& call, const session_key& key, std::function<void()> then) {
-  std::vector<projections::value> sessions{key.tenant, key.app, key.user};
-  if (!key.session.empty())
-    sessions.emplace_back(key.session);
-  end_from(call, asked_in(std::move(sessions)), oblivion, std::move(then));
+  end_from(call, asked_in(key), oblivion, std::move(then));
 }
 
 }  // namespace recalld::api

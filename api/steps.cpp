@@ -55,4 +55,25 @@ void choose_session_id(const call_ptr& call, const session_key& key,
                   call->on<actors::committed>(use));
 }
 
+std::function<void(const result<actors::committed>&)> all_of(const call_ptr& call,
+                                                             std::size_t count,
+                                                             std::function<void()> then) {
+  struct waiting {
+    std::size_t open;
+    std::optional<error> failed;
+    std::function<void()> then;
+  };
+  auto all = std::make_shared<waiting>(waiting{count, {}, std::move(then)});
+  return [call, all](const result<actors::committed>& done) {
+    if (!done)
+      all->failed = done.error();
+    if (--all->open > 0)
+      return;
+    if (all->failed)
+      call->fail(*all->failed);
+    else
+      all->then();
+  };
+}
+
 }  // namespace recalld::api

@@ -38,11 +38,17 @@ struct session_view {
 void view_session(const call_ptr& call, const session_key& key, std::size_t newest,
                   std::function<void(session_view)> then);
 
-/// Cancels every request for approval and every question of a session that is still pending.
+/// A continuation for each of `count` (at least 1) commands that are on their way together. When all
+/// have come back, `then` goes on; if one failed, its error answers the call instead.
+std::function<void(const result<actors::committed>&)> all_of(const call_ptr& call,
+                                                             std::size_t count,
+                                                             std::function<void()> then);
+
+/// Cancels every request for approval and every question of a session that is still pending, or of all
+/// sessions of the user when the key names none.
 void cancel_waiting(const call_ptr& call, const session_key& key, std::function<void()> then);
 
-/// Forgets every request for approval and every question that was asked in a session, or in all of
-/// the user's when the key names none, whatever became of it.
+/// Forgets every request for approval and every question that was asked there, whatever became of it.
 void forget_asked(const call_ptr& call, const session_key& key, std::function<void()> then);
 
 /// Takes the summaries of a session's lives before version `ended` of it away, and their jobs.

@@ -153,6 +153,14 @@ TEST_CASE("what was asked in a history goes with it, and whoever waits is told",
   CHECK(listed(n, "approval") == 0);
 }
 
+TEST_CASE("a principal with many histories is purged of all of them", "[history]") {
+  running_node n;
+  for (int i = 0; i < 150; ++i)
+    n.ok("history.open", place({{"thread", std::to_string(i)}}));
+  CHECK(n.ok("principal.purge", {{"principal", "ada"}})["histories"] == 150);
+  CHECK(n.ok("history.list", {{"principal", "ada"}})["histories"].empty());
+}
+
 TEST_CASE("a purge takes the state that histories share, and what was granted", "[history]") {
   running_node n;
   const auto write = [&](const std::string& who) {

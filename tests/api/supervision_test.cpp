@@ -495,6 +495,20 @@ TEST_CASE("a due run is claimed, kept alive, failed, tried again and ended", "[s
   CHECK_FALSE(n.ok("run.claim", {{"worker", "w"}}).contains("run"));
 }
 
+TEST_CASE("nothing is claimed for a worker that is gone", "[schedule]") {
+  running_node n;
+  n.ok("schedule.define", with(named("s"), {{"expression", "@every 1h"}, {"kind", "k"}}));
+  {
+    caf::scoped_actor gone(n.system());
+    gone->send(n.node().gateway(), actors::protocol_version, std::string("run.claim"),
+               json{{"worker", "gone"}, {"wait_ms", 60'000}}.dump());
+    std::this_thread::sleep_for(300ms);
+  }
+  n.ok("schedule.trigger", named("s"));
+  const auto claimed = n.ok("run.claim", {{"worker", "here"}, {"wait_ms", 5'000}});
+  CHECK(claimed.contains("run"));
+}
+
 TEST_CASE("a claim that is repeated is given the same run, and no second one", "[schedule]") {
   running_node n;
   const json every{{"expression", "@every 1h"}};

@@ -400,6 +400,20 @@ def test_purge_leaves_no_byte(box):
         check(not files_with(box.path, secret), files_with(box.path, secret))
 
 
+def test_a_stop_is_told_to_who_waits(box):
+    server, _ = box.serve()
+    asked = json.loads(box.run("call", "approval.request", '{"tool":"mail","run":"r"}').stdout)["approval"]["id"]
+    waits = [["approval.wait", json.dumps({"approval": asked, "wait_ms": 5000})], ["run.claim", '{"worker":"w","wait_ms":5000}']]
+    waiting = [subprocess.Popen([BIN, "call", *wait, "--json", "--timeout", "3"], env=box.env, cwd=box.path, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True) for wait in waits]
+    time.sleep(0.7)
+    server.terminate()
+    check(server.wait(SLOW) == 0)
+    for one in waiting:
+        out, err = one.communicate(timeout=SLOW)
+        check(any(code in out + err for code in ("unavailable", "outcome_unknown")), out, err)
+
+
 def test_keys(box):
     box.serve()
     file = os.path.join(box.data, "recalld.key")
