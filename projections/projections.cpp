@@ -13,10 +13,14 @@ void project_receipt(const envelope& at, std::vector<change>& out) {
   // A fact that begins a command stands for all facts that follow from it here.
   auto more = static_cast<std::int64_t>(std::max<std::uint32_t>(at.command_facts, 1)) - 1;
   auto version = static_cast<std::int64_t>(at.version);
-  out.push_back(put_new{&receipts::spec,
-                        {at.command, static_cast<std::int64_t>(at.stream_no),
-                         static_cast<std::int64_t>(at.body_hash), version, version + more,
-                         static_cast<std::int64_t>(at.position) + more, at.time}});
+  row r;
+  r.reserve(receipts::spec.columns.size());
+  r.emplace_back(at.command);
+  for (const auto n : {static_cast<std::int64_t>(at.stream_no),
+                       static_cast<std::int64_t>(at.body_hash), version, version + more,
+                       static_cast<std::int64_t>(at.position) + more, at.time})
+    r.emplace_back(n);
+  out.push_back(put_new{&receipts::spec, std::move(r)});
 }
 
 /// Each aggregate's rows: a line for each.

@@ -123,6 +123,7 @@ struct session_projection {
 
   /// The session was written to: once for every fact, so nothing here may cost more.
   void touch(std::uint64_t ttl_s, cells more = {}) {
+    more.reserve(more.size() + 5);
     more.emplace_back(sessions::updated_at, at.time);
     more.emplace_back(sessions::updated_slot, sessions::slot_of(at.time));
     more.emplace_back(sessions::version, whole(at.version));

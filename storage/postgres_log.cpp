@@ -73,9 +73,10 @@ constexpr type column_types[] = {type::int4, type::int8, type::int8, type::int8,
 const statement& insert_facts() {
   static const statement one(
     "INSERT INTO log(shard, position, stream, version, lane, type, schema, time, key, command, "
-    "body_hash, command_facts, sum, payload) SELECT * FROM unnest($1::int4[], $2::int8[], "
-    "$3::int8[], $4::int8[], $5::int2[], $6::text[], $7::int2[], $8::int8[], $9::bytea[], "
-    "$10::text[], $11::int8[], $12::int4[], $13::int4[], $14::text[])");
+    "body_hash, command_facts, sum, payload) SELECT unnest($1::int4[]), unnest($2::int8[]), "
+    "unnest($3::int8[]), unnest($4::int8[]), unnest($5::int2[]), unnest($6::text[]), "
+    "unnest($7::int2[]), unnest($8::int8[]), unnest($9::bytea[]), unnest($10::text[]), "
+    "unnest($11::int8[]), unnest($12::int4[]), unnest($13::int4[]), unnest($14::text[])");
   return one;
 }
 

@@ -55,11 +55,19 @@ parameters columns_of(const table& t, std::size_t columns, std::span<const cells
   return out;
 }
 
+namespace {
+
+std::string array_mark(const projections::column& c, std::size_t number) {
+  return "$" + std::to_string(number)
+         + (c.type == column_type::integer ? "::int8[]" : "::text[]");
+}
+
+}  // namespace
+
 std::string array_marks(const table& t, std::size_t columns) {
   std::string out;
   for (std::size_t i = 0; i < columns; ++i)
-    out += (i ? ", $" : "$") + std::to_string(i + 1)
-           + (t.columns[i].type == column_type::integer ? "::int8[]" : "::text[]");
+    out += (i ? ", " : "") + array_mark(t.columns[i], i + 1);
   return out;
 }
 
@@ -84,7 +92,12 @@ std::string key_join(const table& t, const std::string& name, std::size_t column
 }
 
 std::string insert_sql(const table& t, const std::string& name) {
-  return "INSERT INTO " + name + " SELECT * FROM unnest(" + array_marks(t, t.columns.size()) + ")";
+  // Arrays that are unfolded in the select list are read side by side; in the FROM clause each of
+  // them would be written into a heap of rows of its own first.
+  std::string list;
+  for (std::size_t i = 0; i < t.columns.size(); ++i)
+    list += (i ? ", unnest(" : "unnest(") + array_mark(t.columns[i], i + 1) + ")";
+  return "INSERT INTO " + name + " SELECT " + list;
 }
 
 std::string upsert_sql(const table& t, const std::string& name) {
@@ -135,48 +148,75 @@ const row* row_gather::find_new(const table& t, std::span<const value> key) cons
            : nullptr;
 }
 
+std::uint64_t row_gather::pending::mask() const noexcept {
+  std::uint64_t out = 0;
+  for (const auto& [column, v] : cells)
+    out |= std::uint64_t{1} << column;
+  return out;
+}
+
+void row_gather::pending::set(std::size_t column, value v) {
+  if (what != kind::cells) {
+    row[column] = std::move(v);
+    return;
+  }
+  for (auto& [known, old] : cells)
+    if (known == column) {
+      old = std::move(v);
+      return;
+    }
+  cells.emplace_back(column, std::move(v));
+}
+
+void row_gather::replace(table_rows& rows, pending_rows::iterator at, pending p) {
+  const auto key = std::span<const value>(p.row).first(rows.spec->key_columns);
+  if (at != rows.gathered.end() && !row_less{}(key, at->first))
+    at = rows.gathered.erase(at);
+  rows.gathered.emplace_hint(at, key, std::move(p));  // A row that is moved keeps its cells' place.
+}
+
 void row_gather::add(projections::change&& c, bool strict) {
   using kind = pending::kind;
   auto* rows = rows_of(*std::visit([](const auto& one) { return one.table; }, c));
   if (rows == nullptr)
     return;
   const auto& t = *rows->spec;
+  auto& gathered = rows->gathered;
+  auto known = [&](pending_rows::iterator at, std::span<const value> key) {
+    return at != gathered.end() && !row_less{}(key, at->first);
+  };
   auto whole = [&](row&& r, bool fresh) {
     const auto key = key_of(t, r);
-    auto at = rows->gathered.lower_bound(key);
-    const bool added = at == rows->gathered.end() || row_less{}(key, at->first);
-    if (added)
-      at = rows->gathered.emplace_hint(at, row(key.begin(), key.end()), pending{});
-    at->second = {fresh && added && rows->prefixes.empty() ? kind::fresh : kind::whole,
-                  std::move(r), 0};
+    const auto at = gathered.lower_bound(key);
+    fresh = fresh && !known(at, key) && rows->prefixes.empty();
+    replace(*rows, at, pending{fresh ? kind::fresh : kind::whole, std::move(r)});
   };
   if (auto* put = std::get_if<projections::put>(&c)) {
     whole(std::move(put->row), false);
   } else if (auto* fresh = std::get_if<projections::put_new>(&c)) {
     whole(std::move(fresh->row), strict);
   } else if (auto* set = std::get_if<projections::set>(&c)) {
-    auto at = rows->gathered.lower_bound(set->key);
-    if (at == rows->gathered.end() || row_less{}(set->key, at->first)) {
-      at = rows->gathered.emplace_hint(at, std::move(set->key), pending{});
-      at->second.what = kind::cells;
-      at->second.row.resize(t.columns.size());
-    }
-    auto& p = at->second;
-    if (p.what == kind::gone)
+    const auto at = gathered.lower_bound(set->key);
+    if (known(at, set->key)) {
+      if (at->second.what != kind::gone)
+        for (auto& [column, v] : set->cells)
+          at->second.set(column, std::move(v));
       return;
-    for (auto& [column, v] : set->cells) {
-      p.mask |= std::uint64_t{1} << column;
-      p.row[column] = std::move(v);
     }
+    pending p{kind::cells, std::move(set->key)};
+    p.cells.reserve(set->cells.size());
+    for (auto& [column, v] : set->cells)
+      p.set(column, std::move(v));
+    replace(*rows, at, std::move(p));
   } else if (auto* erase = std::get_if<projections::erase>(&c)) {
+    auto at = gathered.lower_bound(erase->key);
     if (erase->key.size() == t.key_columns) {
-      rows->gathered.insert_or_assign(std::move(erase->key), pending{kind::gone, {}, 0});
+      replace(*rows, at, pending{kind::gone, std::move(erase->key)});
       return;
     }
     // Nothing that was gathered for these rows matters any more; what follows is gathered anew.
-    auto at = rows->gathered.lower_bound(erase->key);
-    while (at != rows->gathered.end() && begins_with(at->first, erase->key))
-      at = rows->gathered.erase(at);
+    while (at != gathered.end() && begins_with(at->first, erase->key))
+      at = gathered.erase(at);
     rows->prefixes.insert(std::move(erase->key));
   }
 }
@@ -207,22 +247,23 @@ statement& row_gather::update_of(table_rows& t, std::uint64_t mask) {
   if (!s) {
     const auto& spec = *t.spec;
     const auto name = name_of(spec);
-    std::string marks = array_marks(spec, spec.key_columns);
-    std::string names = column_names(spec, 0, spec.key_columns);
-    std::string set;
+    std::string list, set;
+    const auto take = [&](std::size_t column, std::size_t number, const std::string& as) {
+      list += (list.empty() ? "unnest(" : ", unnest(") + array_mark(spec.columns[column], number)
+              + ") AS " + as;
+    };
+    for (std::size_t i = 0; i < spec.key_columns; ++i)
+      take(i, i + 1, sql_name(spec.columns[i].name));
     auto at = spec.key_columns;
     for (std::size_t i = 0; i < spec.columns.size(); ++i) {
       if ((mask >> i & 1) == 0)
         continue;
-      const auto c = sql_name(spec.columns[i].name);
-      marks += ", $" + std::to_string(++at)
-               + (spec.columns[i].type == column_type::integer ? "::int8[]" : "::text[]");
-      names += ", " + sql_name("new " + std::string(spec.columns[i].name));
-      set += (set.empty() ? "" : ", ") + c + " = u."
-             + sql_name("new " + std::string(spec.columns[i].name));
+      const auto fresh = sql_name("new " + std::string(spec.columns[i].name));
+      take(i, ++at, fresh);
+      set += (set.empty() ? "" : ", ") + sql_name(spec.columns[i].name) + " = u." + fresh;
     }
-    s = statement("UPDATE " + name + " SET " + set + " FROM unnest(" + marks + ") AS u(" + names
-                  + ") WHERE " + key_join(spec, name, spec.key_columns));
+    s = statement("UPDATE " + name + " SET " + set + " FROM (SELECT " + list + ") AS u WHERE "
+                  + key_join(spec, name, spec.key_columns));
   }
   return s;
 }
@@ -238,16 +279,15 @@ void row_gather::write(std::vector<request>& out) {
       out.push_back({&erase_of(t, columns), columns_of(spec, columns, keys)});
 
     std::vector<cells> whole, fresh, gone;
-    std::map<std::uint64_t, std::vector<const std::pair<const row, pending>*>> changed;
-    for (const auto& one : t.gathered) {
-      const auto& [key, p] = one;
+    std::map<std::uint64_t, std::vector<const pending*>> changed;
+    for (const auto& [key, p] : t.gathered) {
       switch (p.what) {
         case kind::whole: whole.push_back(p.row); break;
         case kind::fresh: fresh.push_back(p.row); break;
         case kind::gone: gone.push_back(key); break;
         case kind::cells:
-          if (p.mask != 0)
-            changed[p.mask].push_back(&one);
+          if (const auto mask = p.mask(); mask != 0)
+            changed[mask].push_back(&p);
           break;
       }
     }
@@ -256,14 +296,16 @@ void row_gather::write(std::vector<request>& out) {
     for (const auto& [mask, rows] : changed) {
       std::vector<cells> keys;
       for (const auto* r : rows)
-        keys.push_back(r->first);
+        keys.push_back(r->row);
       auto p = columns_of(spec, spec.key_columns, keys);
       for (std::size_t c = 0; c < spec.columns.size(); ++c) {
         if ((mask >> c & 1) == 0)
           continue;
         array a(element_of(spec.columns[c]));
         for (const auto* r : rows)
-          add_value(a, r->second.row[c]);
+          for (const auto& [column, v] : r->cells)
+            if (column == c)
+              add_value(a, v);
         p.column(std::move(a));
       }
       out.push_back({&update_of(t, mask), std::move(p)});

@@ -8,7 +8,9 @@
 #include <list>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 /// Inside `storage/` only: rows of projection tables in Postgres.
@@ -55,19 +57,25 @@ private:
   struct pending {
     enum class kind : std::uint8_t { whole, fresh, cells, gone };
     kind what = kind::whole;
-    projections::row row;    ///< whole, fresh: every column; cells: as many columns, see `mask`.
-    std::uint64_t mask = 0;  ///< cells: bit n = column n is written.
+    projections::row row;  ///< whole, fresh: every column; cells, gone: the key alone.
+    std::vector<std::pair<std::size_t, projections::value>> cells{};  ///< cells: what is written.
+    std::uint64_t mask() const noexcept;  ///< Bit n = column n is among `cells`.
+    void set(std::size_t column, projections::value v);
   };
+  /// By key; keys are views into the rows.
+  using pending_rows = std::map<std::span<const projections::value>, pending, row_less>;
   struct table_rows {
     const projections::table* spec = nullptr;
     statement upsert, insert, erase;
     std::map<std::size_t, statement> erase_prefix;  ///< By number of key columns.
     std::map<std::uint64_t, statement> update;      ///< By mask.
-    std::map<projections::row, pending, row_less> gathered;
+    pending_rows gathered;
     /// Rows that begin with these go before anything of `gathered` is written.
     std::set<projections::row, row_less> prefixes;
   };
 
+  /// Takes the place of what was gathered under the same key, if anything was.
+  static void replace(table_rows& rows, pending_rows::iterator at, pending p);
   table_rows* rows_of(const projections::table& t) noexcept;
   const table_rows* rows_of(const projections::table& t) const noexcept;
   std::string name_of(const projections::table& t) const {

@@ -5,8 +5,10 @@
 #include "storage/failpoint.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <thread>
+#include <unordered_set>
 
 namespace recalld::storage::postgres {
 
@@ -26,7 +28,18 @@ public:
     bool fresh = false;  ///< The stream has no row in `streams` yet.
     std::vector<base> bases;
   };
-  using key = std::pair<stream_no_t, std::string>;
+  /// A fact's key in its stream.
+  struct key {
+    stream_no_t stream = 0;
+    std::string bytes;
+    friend bool operator==(const key&, const key&) = default;
+  };
+  struct key_hash {
+    std::size_t operator()(const key& k) const noexcept {
+      return static_cast<std::size_t>(checksum(k.bytes, k.stream));
+    }
+  };
+  using keys = std::unordered_set<key, key_hash>;
   using command = std::pair<std::string, stream_no_t>;
   /// Where a shard stands before and after.
   struct standing {
@@ -46,8 +59,7 @@ public:
     out.assign(units.size(), {});
     streams.clear();
     forgets.clear();
-    keys_.clear();
-    wanted_keys.clear();
+    taken_now.clear();
     undecided = false;
     for (auto& s : shards) {
       const auto& r = (*writer_.ledger_)[s.shard].mine;
@@ -71,10 +83,10 @@ public:
   /// A refused unit may have a receipt, which nobody has looked for yet.
   bool undecided = false;
   bool looked_up = false;
-  std::set<key> wanted_keys;  ///< That must be free.
+  keys taken_now;  ///< By this commit: they must be free.
   /// What exists in the log, as far as it was looked up.
   std::map<command, projections::row> receipts;
-  std::set<key> taken;
+  keys taken;
 
 private:
   struct unit_stream {
@@ -127,13 +139,13 @@ private:
     if (o.refused) {
       o.parts.clear();
       o.facts.clear();
+      for (const auto* k : unit_keys_)
+        taken_now.erase(*k);
       return;
     }
     for (auto& s : unit_streams_)
       if (s.now.row.at.stream_no != 0)
         streams.insert_or_assign(*s.id, std::move(s.now));
-    keys_.insert(std::make_move_iterator(unit_keys_.begin()),
-                 std::make_move_iterator(unit_keys_.end()));
     for (auto& c : changes_)
       writer_.live_.add(std::move(c), true);
     for (auto& f : forgets_of(unit, o))
@@ -162,11 +174,10 @@ private:
       fact.at.stream_no = at.stream_no;
       fact.at.time = t.row.time;
       if (!fact.key.empty()) {
-        key k{at.stream_no, fact.key};
-        const bool used = keys_.contains(k) || taken.contains(k) || !unit_keys_.insert(k).second;
-        if (!t.fresh)
-          wanted_keys.insert(std::move(k));
-        if (used) {
+        const auto [k, fresh] = taken_now.insert({at.stream_no, fact.key});
+        if (fresh)
+          unit_keys_.push_back(&*k);
+        if (!fresh || taken.contains(*k)) {
           o.refused =
             refusal{refusal::reason::key_taken, part, committed.first_version - 1, {}, fact.key};
           return;
@@ -187,10 +198,10 @@ private:
   void find_receipt(const append_unit& unit, unit_outcome& o) {
     const auto& first = unit_streams_.front().now;
     const auto no = first.row.at.stream_no;
-    const projections::row k = {unit.command, static_cast<std::int64_t>(no)};
+    const std::array<projections::value, 2> k{unit.command, static_cast<std::int64_t>(no)};
     const auto part = o.refused ? o.refused->part : 0;
     const auto* receipt = writer_.live_.find_new(projections::receipts::spec, k);
-    if (receipt == nullptr)
+    if (receipt == nullptr && !receipts.empty())
       if (const auto found = receipts.find({unit.command, no}); found != receipts.end())
         receipt = &found->second;
     if (receipt != nullptr)
@@ -200,11 +211,10 @@ private:
   }
 
   writer& writer_;
-  std::set<key> keys_;
   // The unit in hand.
   std::vector<unit_stream> unit_streams_;
   std::vector<standing> unit_shards_;
-  std::set<key> unit_keys_;
+  std::vector<const key*> unit_keys_;  ///< Among `taken_now`.
   std::vector<projections::change> changes_;
 };
 
@@ -471,9 +481,9 @@ void writer::look_up(std::span<const append_unit> units, plan& p) {
     }
   }
   array key_streams(type::int8), keys(type::bytea);
-  for (const auto& [stream, key] : p.wanted_keys) {
-    key_streams.integer(stream);
-    keys.bytes(key);
+  for (const auto& k : p.taken_now) {
+    key_streams.integer(k.stream);
+    keys.bytes(k.bytes);
   }
   std::vector<request> both(2);
   both[0].what = &receipts_of_;
@@ -490,7 +500,7 @@ void writer::look_up(std::span<const append_unit> units, plan& p) {
     p.receipts.insert_or_assign({command, no}, std::move(row));
   }
   for (std::size_t i = 0; i < found[1].rows(); ++i)
-    p.taken.emplace(found[1].uint_at(i, 0), std::string(found[1].view_at(i, 1)));
+    p.taken.insert({found[1].uint_at(i, 0), std::string(found[1].view_at(i, 1))});
   p.looked_up = true;
 }
 
