@@ -149,12 +149,20 @@ std::optional<stream_kind> stream_kind_of(std::string_view name) noexcept {
   return std::nullopt;
 }
 
+const std::string stream_id::none;
+
 stream_id::stream_id(stream_kind kind, std::span<const std::string_view> parts) {
-  bytes_.push_back(static_cast<char>(kind));
+  std::size_t size = 1;
+  for (auto part : parts)
+    size += part.size() + 2;  // Enough for any id that a caller may give.
+  std::string bytes;
+  bytes.reserve(size);
+  bytes.push_back(static_cast<char>(kind));
   for (auto part : parts) {
-    append_varint(bytes_, part.size());
-    bytes_.append(part);
+    append_varint(bytes, part.size());
+    bytes.append(part);
   }
+  shared_ = std::make_shared<const content>(std::move(bytes));
 }
 
 result<stream_id> stream_id::from_bytes(std::string bytes) {
@@ -166,15 +174,16 @@ result<stream_id> stream_id::from_bytes(std::string bytes) {
     if (!take_part(rest, part))
       return fail(errc::corrupt, "a stream id that is cut off");
   stream_id id;
-  id.bytes_ = std::move(bytes);
+  id.shared_ = std::make_shared<const content>(std::move(bytes));
   return id;
 }
 
 std::vector<std::string_view> stream_id::parts() const {
   std::vector<std::string_view> all;
-  if (bytes_.empty())
+  if (empty())
     return all;
-  auto rest = std::string_view(bytes_).substr(1);
+  all.reserve(4);
+  auto rest = std::string_view(bytes()).substr(1);
   for (std::string_view part; !rest.empty() && take_part(rest, part);)
     all.push_back(part);
   return all;

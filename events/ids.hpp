@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "events/result.hpp"
@@ -64,6 +66,8 @@ std::optional<stream_kind> stream_kind_of(std::string_view name) noexcept;
 /// and never joined with a separator: ("a:b","c") and ("a","b:c") are different streams.
 ///
 /// Encoded (and stored) as: kind byte, then each part as varint length + bytes; tenant first.
+/// Immutable; copies share the bytes and their hash, so that ids travel between threads at the cost
+/// of a reference count.
 class stream_id {
 public:
   stream_id() = default;
@@ -74,19 +78,30 @@ public:
   /// Reads what `bytes()` gave. Anything else is `corrupt`.
   static result<stream_id> from_bytes(std::string bytes);
 
-  stream_kind kind() const noexcept { return static_cast<stream_kind>(bytes_.at(0)); }
+  stream_kind kind() const noexcept { return static_cast<stream_kind>(bytes().at(0)); }
   /// All parts; the first is the tenant. Views into this object.
   std::vector<std::string_view> parts() const;
-  const std::string& bytes() const noexcept { return bytes_; }
-  bool empty() const noexcept { return bytes_.empty(); }
+  const std::string& bytes() const noexcept { return shared_ ? shared_->bytes : none; }
+  /// Of the bytes; the same in one process only.
+  std::size_t hash() const noexcept { return shared_ ? shared_->hash : 0; }
+  bool empty() const noexcept { return shared_ == nullptr; }
 
-  friend bool operator==(const stream_id&, const stream_id&) = default;
+  friend bool operator==(const stream_id& a, const stream_id& b) noexcept {
+    return a.shared_ == b.shared_ || (a.hash() == b.hash() && a.bytes() == b.bytes());
+  }
   friend std::strong_ordering operator<=>(const stream_id& a, const stream_id& b) noexcept {
-    return a.bytes_ <=> b.bytes_;
+    return a.bytes() <=> b.bytes();
   }
 
 private:
-  std::string bytes_;
+  struct content {
+    explicit content(std::string b) : bytes(std::move(b)), hash(std::hash<std::string>{}(bytes)) {}
+    std::string bytes;  ///< Never empty.
+    std::size_t hash;
+  };
+  static const std::string none;
+
+  std::shared_ptr<const content> shared_;  ///< Null: no stream.
 };
 
 /// A human's form of a stream id for logs and messages, e.g. `session default/app/u/s1`.
@@ -132,6 +147,6 @@ result<time_us_t> parse_time(std::string_view text, std::string_view field);
 template <>
 struct std::hash<recalld::stream_id> {
   std::size_t operator()(const recalld::stream_id& id) const noexcept {
-    return std::hash<std::string>{}(id.bytes());
+    return id.hash();
   }
 };
