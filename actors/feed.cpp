@@ -219,6 +219,13 @@ void feed_state::publish(const std::shared_ptr<const batch>& shared) {
     publish_shard(0, committed.facts);
     return;
   }
+  if (watchers_.empty()) {
+    for (const auto& f : committed.facts) {
+      auto& head = heads_[shard_of(f)];
+      head = std::max(head, f->at.position);
+    }
+    return;
+  }
   std::map<storage::shard_t, std::vector<shared_fact>> by_shard;
   for (const auto& f : committed.facts)
     by_shard[shard_of(f)].push_back(f);

@@ -256,14 +256,14 @@ public:
     return std::nullopt;
   }
 
-  void submit(stream_id stream, any_command command, retention policy,
+  void submit(stream_id stream, shared_command command, retention policy,
               std::function<void(result<committed>)> then) override {
     const auto hash = command_id_.empty() ? 0 : hash_of(op_.name, members_);
     send(std::move(stream), std::move(command), policy, command_id_, hash, expected_,
          std::move(then));
   }
 
-  void submit_as(stream_id stream, std::string command_id, any_command command, retention policy,
+  void submit_as(stream_id stream, std::string command_id, shared_command command, retention policy,
                  std::function<void(result<committed>)> then) override {
     send(std::move(stream), std::move(command), policy, std::move(command_id), 0, std::nullopt,
          std::move(then));
@@ -388,13 +388,19 @@ public:
     return gateway_.around_->keys->rotate();
   }
 
+  std::optional<retention> known_retention(const std::string& app) const override {
+    const auto known = gateway_.retentions_.find(app_stream(tenant_, app));
+    if (known == gateway_.retentions_.end() || now_ - known->second.read_at >= retention_fresh_us)
+      return std::nullopt;
+    return known->second.value;
+  }
+
   void retention_of(std::string app, std::function<void(retention)> then) override {
-    auto stream = app_stream(tenant_, app);
-    auto known = gateway_.retentions_.find(stream);
-    if (known != gateway_.retentions_.end() && now_ - known->second.read_at < retention_fresh_us) {
-      then(known->second.value);
+    if (const auto known = known_retention(app)) {
+      then(*known);
       return;
     }
+    const auto stream = app_stream(tenant_, app);
     view(stream, 0, on<stream_view>([this, stream, then = std::move(then)](stream_view v) {
            const auto& state = *std::get<std::shared_ptr<const scope::state>>(v.state);
            if (gateway_.retentions_.size() > 10'000)
@@ -473,14 +479,16 @@ private:
     promise_.deliver(static_cast<std::uint16_t>(e.code), render(e));
   }
 
-  template <class Answer, class Message>
-  void ask(const caf::actor& whom, Message message, std::function<void(result<Answer>)> then) {
-    gateway_.asked_.ask<Answer>(whom, std::move(message),
-                                [keep = shared_from_this(),
-                                 then = std::move(then)](result<Answer> r) { then(std::move(r)); });
+  template <class Answer, class Message, class Then>
+  void ask(const caf::actor& whom, Message message, Then then) {
+    gateway_.asked_.ask<Answer>(
+      whom, std::move(message),
+      [keep = shared_from_this(), then = std::move(then)](result<Answer> r) mutable {
+        then(std::move(r));
+      });
   }
 
-  void send(stream_id stream, any_command command, retention policy, std::string command_id,
+  void send(stream_id stream, shared_command command, retention policy, std::string command_id,
             std::uint64_t hash, std::optional<version_t> expected,
             std::function<void(result<committed>)> then) {
     if (!gateway_.admit_to(stream)) {
@@ -494,7 +502,7 @@ private:
     }
     actors::submit wish;
     wish.stream = stream;
-    wish.command = std::make_shared<const any_command>(std::move(command));
+    wish.command = command.held();
     wish.command_id = std::move(command_id);
     wish.body_hash = hash;
     wish.expected = expected;
@@ -506,7 +514,7 @@ private:
         s != nullptr && std::holds_alternative<scope::set_retention>(*s))
       gateway_.retentions_.erase(stream);
     ask<committed>(gateway_.around_->directory, std::move(wish),
-                   [this, stream, then = std::move(then)](result<committed> r) {
+                   [this, stream = std::move(stream), then = std::move(then)](result<committed> r) {
                      gateway_.leave(stream);
                      then(std::move(r));
                    });

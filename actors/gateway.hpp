@@ -18,6 +18,19 @@
 /// handler asked for the `result`.
 namespace recalld::actors {
 
+/// A command that nobody changes any more; copies share it.
+class shared_command {
+public:
+  // Implicit on purpose: this is what a command becomes on its way.
+  shared_command(any_command command)
+    : held_(std::make_shared<const any_command>(std::move(command))) {}
+  shared_command(std::shared_ptr<const any_command> held) : held_(std::move(held)) {}
+  const std::shared_ptr<const any_command>& held() const noexcept { return held_; }
+
+private:
+  std::shared_ptr<const any_command> held_;
+};
+
 class call : public std::enable_shared_from_this<call> {
 public:
   virtual ~call() = default;
@@ -43,11 +56,11 @@ public:
   // -- steps --
 
   /// Sends a command to a stream under this call's command id and expected version.
-  virtual void submit(stream_id stream, any_command command, retention policy,
+  virtual void submit(stream_id stream, shared_command command, retention policy,
                       std::function<void(result<committed>)> then) = 0;
   /// As above, under a command id of its own and without an expected version: a step before the
   /// operation's real one.
-  virtual void submit_as(stream_id stream, std::string command_id, any_command command,
+  virtual void submit_as(stream_id stream, std::string command_id, shared_command command,
                          retention policy, std::function<void(result<committed>)> then) = 0;
   /// The stream's present state, with up to `newest` of its newest entries in `tail`.
   virtual void view(stream_id stream, std::size_t newest,
@@ -86,6 +99,8 @@ public:
   virtual std::string sealing_key() const = 0;
   /// Seals with a fresh key from now on; what older keys sealed still opens.
   virtual result<void> rotate_keys() = 0;
+  /// The retention rules of an application, if the node knows them without asking.
+  virtual std::optional<retention> known_retention(const std::string& app) const = 0;
   /// The retention rules of an application.
   virtual void retention_of(std::string app, std::function<void(retention)> then) = 0;
   /// Writes the rows of tables again from the log while commits go on.

@@ -161,6 +161,7 @@ void journal_state::commit(std::vector<waiting> batch) {
   around_->commits.fetch_add(1, std::memory_order_relaxed);
   std::vector<appended> answers;
   answers.reserve(batch.size());
+  committed->facts.reserve(batch.size());
   for (std::size_t i = 0; i < batch.size(); ++i) {
     auto& out = (*outcome)[i];
     appended answer;

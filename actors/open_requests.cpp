@@ -58,7 +58,7 @@ caf::result<caf::message> open_requests::answered(caf::message_view& view) {
                        : open_.end();
   if (found == open_.end())
     return caf::print_and_drop(self_, view);
-  const auto then = std::move(found->second);
+  auto then = std::move(found->second);
   open_.erase(found);
   then(view.content());
   return caf::delegated<caf::message>{};  // says nothing to nobody

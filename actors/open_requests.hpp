@@ -28,14 +28,14 @@ public:
 
   /// Sends a request; `then` is called on the actor's turn with the answer, or with `unavailable`
   /// when the other actor is gone. Dropped without a call when the asking actor ends first.
-  template <class Answer, class Message>
-  void ask(const caf::actor& whom, Message message, std::function<void(result<Answer>)> then) {
+  template <class Answer, class Message, class Then>
+  void ask(const caf::actor& whom, Message message, Then then) {
     const auto id = ++last_id_;
-    open_.emplace(id, [then = std::move(then)](caf::type_erased_tuple& answer) {
+    open_.emplace(id, [then = std::move(then)](caf::type_erased_tuple& answer) mutable {
       if (answer.match_elements<reply<Answer>>())
         then(std::move(answer.get_mutable_as<reply<Answer>>(0).value));
       else
-        then(fail({errc::unavailable, "the node is ending", {}, 0, 1000}));
+        then(result<Answer>(fail({errc::unavailable, "the node is ending", {}, 0, 1000})));
     });
     send(whom, id, [&](caf::strong_actor_ptr from, caf::message_id mid) {
       return caf::make_mailbox_element(std::move(from), mid, {}, std::move(message));

@@ -124,22 +124,21 @@ std::vector<entry_outcome> outcomes_of(const std::vector<session::entry>& entrie
     if (!entry.id.empty())
       named.insert(entry.id);
   // Entries that came without an id got a fresh one each, in order.
-  std::map<std::string, version_t, std::less<>> recorded_under;
-  std::vector<std::pair<std::string, version_t>> fresh;
+  std::map<std::string_view, version_t> recorded_under;
+  std::vector<std::pair<std::string_view, version_t>> fresh;
   for (const auto& r : done.facts)
-    if (auto fact = fact_as<session::entry_appended>(*r)) {
-      if (named.contains(fact->id))
-        recorded_under.emplace(fact->id, r->at.version);
+    if (r->lane == lane::entries) {
+      const auto id = fact_key::entry_id(r->key);
+      if (named.contains(id))
+        recorded_under.emplace(id, r->at.version);
       else
-        fresh.emplace_back(fact->id, r->at.version);
+        fresh.emplace_back(id, r->at.version);
     }
   std::map<std::string_view, version_t> before;
   for (const auto& [key, version] : done.known)
     before.emplace(fact_key::entry_id(key), version);
-  std::map<std::string_view, version_t> known_under;
-  for (const auto& [key, version] : done.known)
-    known_under.emplace(fact_key::entry_id(key), version);
   std::vector<entry_outcome> outcomes;
+  outcomes.reserve(entries.size());
   std::set<std::string_view> seen;
   std::size_t next_fresh = 0;
   for (const auto& entry : entries) {

@@ -361,13 +361,14 @@ result<session::entry> parse_entry(std::string_view raw, std::string_view path, 
   session::entry entry;
   entry.raw = request.slice(raw);
   std::string author;
+  std::string field = member_of(path, {});
   for (const auto& member : *members) {
     const auto known =
       std::find_if(std::begin(reserved), std::end(reserved),
                    [&](const reserved_member& r) { return r.name == member.name; });
     if (known == std::end(reserved))
       continue;
-    const auto field = member_of(path, member.name);
+    field.replace(path.size() + 1, std::string::npos, member.name);
     if (auto good = check_shape(member.raw, known->must_be, field, now); !good)
       return fail(good.error());
     if (json::kind_of(member.raw) == json::kind::null)

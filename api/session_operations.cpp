@@ -3,6 +3,8 @@
 #include "api/steps.hpp"
 #include "projections/projections.hpp"
 
+#include <algorithm>
+
 /// Everything that is done to a session, and the list of sessions.
 namespace recalld::api {
 
@@ -131,14 +133,18 @@ void create(call_ptr call) {
   });
 }
 
+/// Whether it is not known yet which version an entry has that was there before.
+bool lacks_version(const entry_outcome& one) {
+  return one.version == 0 && !one.partial && !one.id.empty();
+}
+
 /// Looks for the versions of entries that an earlier execution met as duplicates, one by one, then
 /// answers. Only a retry of such a request comes here.
 void complete_outcomes(const call_ptr& call, const session_key& key,
                        std::shared_ptr<std::vector<entry_outcome>> outcomes, std::size_t from,
                        std::function<void()> then) {
-  for (; from < outcomes->size(); ++from)
-    if (auto& one = (*outcomes)[from]; one.version == 0 && !one.partial && !one.id.empty())
-      break;
+  while (from < outcomes->size() && !lacks_version((*outcomes)[from]))
+    ++from;
   if (from == outcomes->size()) {
     then();
     return;
@@ -170,15 +176,23 @@ void append(call_ptr call) {
     in.refuse("entries", "give at least one entry, or `state`");
   if (refused(call, in))
     return;
-  const auto entries = std::make_shared<const std::vector<session::entry>>(wish.entries);
   auto seen = seen_delta(wish.delta);
-  submit_to_session(call, key, std::move(wish), [=](committed done) {
-    const auto outcomes = std::make_shared<std::vector<entry_outcome>>(outcomes_of(*entries, done));
-    complete_outcomes(call, key, outcomes, 0, [=] {
-      auto out = written(done);
-      out.raw("entries", outcomes_json(*outcomes)).raw("state", seen);
+  const auto command = std::make_shared<const any_command>(session::command(std::move(wish)));
+  submit_to_session(call, key, command, [=, seen = std::move(seen)](const committed& done) {
+    const auto& sent = std::get<session::append>(std::get<session::command>(*command)).entries;
+    auto outcomes = outcomes_of(sent, done);
+    const auto answer = [call, seen](const committed& first,
+                                     const std::vector<entry_outcome>& became) {
+      auto out = written(first);
+      out.raw("entries", outcomes_json(became)).raw("state", seen);
       call->answer(std::move(out).done());
-    });
+    };
+    if (std::none_of(outcomes.begin(), outcomes.end(), lacks_version)) {
+      answer(done, outcomes);
+      return;
+    }
+    const auto all = std::make_shared<std::vector<entry_outcome>>(std::move(outcomes));
+    complete_outcomes(call, key, all, 0, [=] { answer(done, *all); });
   });
 }
 

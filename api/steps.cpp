@@ -11,11 +11,15 @@ bool refused(const call_ptr& call, const request_reader& in) {
   return true;
 }
 
-void submit_to_session(const call_ptr& call, const session_key& key, session::command command,
+void submit_to_session(const call_ptr& call, const session_key& key, actors::shared_command command,
                        std::function<void(actors::committed)> then) {
-  auto wish = std::make_shared<any_command>(std::move(command));
+  auto done = call->on<actors::committed>(std::move(then));
+  if (const auto policy = call->known_retention(key.app)) {
+    call->submit(key.stream(), std::move(command), *policy, std::move(done));
+    return;
+  }
   call->retention_of(key.app, [=](retention policy) {
-    call->submit(key.stream(), std::move(*wish), policy, call->on<actors::committed>(then));
+    call->submit(key.stream(), command, policy, done);
   });
 }
 

@@ -24,8 +24,13 @@ private:
 bool refused(const call_ptr& call, const request_reader& in);
 
 /// Sends a command to a session under its application's retention rules.
-void submit_to_session(const call_ptr& call, const session_key& key, session::command command,
+void submit_to_session(const call_ptr& call, const session_key& key, actors::shared_command command,
                        std::function<void(actors::committed)> then);
+inline void submit_to_session(const call_ptr& call, const session_key& key,
+                              session::command command,
+                              std::function<void(actors::committed)> then) {
+  submit_to_session(call, key, actors::shared_command(std::move(command)), std::move(then));
+}
 
 /// A session that can be read, as of one moment.
 struct session_view {

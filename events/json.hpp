@@ -76,7 +76,13 @@ public:
   std::string done() &&;
 
 private:
-  std::string out_ = "{";
+  static std::string begun() {
+    std::string out;
+    out.reserve(120);  // Most objects have room in it, and few waste much of it.
+    out.push_back('{');
+    return out;
+  }
+  std::string out_ = begun();
 };
 
 }  // namespace recalld::json

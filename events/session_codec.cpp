@@ -216,8 +216,10 @@ bool take(std::string_view& in, std::string_view expected) {
 
 /// Takes a string that needs no unescaping, and its closing quote.
 bool take_plain(std::string_view& in, std::string& out) {
-  auto stop = in.find_first_of("\"\\");
-  if (stop == std::string_view::npos || in[stop] != '"')
+  std::size_t stop = 0;
+  while (stop < in.size() && in[stop] != '"' && in[stop] != '\\')
+    ++stop;
+  if (stop == in.size() || in[stop] != '"')
     return false;
   out = in.substr(0, stop);
   in.remove_prefix(stop + 1);
