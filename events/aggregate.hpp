@@ -77,9 +77,13 @@ struct base_mark {
   friend bool operator==(const base_mark&, const base_mark&) = default;
 };
 
-/// What most aggregates have in common: no keys to look up, no base, nothing to forget or trim. A type that
+/// What most aggregates have in common: no keys to look up, no base, nothing to trim. A type that
 /// describes an aggregate may begin with this and then adds `kind`, `decide`, `evolve`, `footprint`
 /// and `stored_as`.
+///
+/// One whose facts make earlier ones forgotten also has `static std::string forgets(const fact&)`:
+/// facts of the stream whose keys begin with what it gives are forgotten in the commit that records
+/// the fact; empty = none. What is left must fold to the same state and rows.
 template <class State, class Command, class Fact>
 struct plain_aggregate {
   using state = State;
@@ -89,9 +93,6 @@ struct plain_aggregate {
   static std::vector<std::string> lookups(const State&, const Command&) { return {}; }
   static std::optional<base_mark> base_of(const Fact&, version_t) { return std::nullopt; }
   static State carried_state(const Fact&) { return {}; }
-  /// Earlier facts of the stream whose keys begin with this are forgotten in the commit that records
-  /// the fact; empty = none. What is left must fold to the same state and rows.
-  static std::string forgets(const Fact&) { return {}; }
   static std::uint64_t trim_due(const State&) noexcept { return 0; }
   /// Commands are repeated within a minute or never: their receipts need not stay longer.
   static constexpr bool brief_receipts = false;

@@ -97,7 +97,8 @@ struct receipt_age {
   receipt_age(time_us_t all, time_us_t brief) : before(all), brief_before(std::max(all, brief)) {}
   time_us_t before_in(bool brief) const noexcept { return brief ? brief_before : before; }
   /// When a stream's debt is due whose oldest receipt that is still needed is of `time`: in terms of
-  /// `before`, by which debts are looked for, and behind 0, which is at once.
+  /// `before`, by which debts are looked for, and behind 0, which is at once. When the distance of
+  /// the two ages changes, debts from before are looked at early, or late by as much.
   time_us_t debt_due(time_us_t time, bool brief) const noexcept {
     return std::max<time_us_t>(1, time - (before_in(brief) - before));
   }
