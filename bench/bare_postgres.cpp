@@ -62,8 +62,8 @@ model_row bare_postgres::newest_entry() {
           row[3].as<std::string>(), row[4].as<std::string>()};
 }
 
-bare_sqlite::written bare_postgres::append(const model_row& row, std::size_t batch,
-                                           double seconds) {
+bare_sqlite::written bare_postgres::append(const model_row& row, std::size_t batch, double seconds,
+                                           std::size_t rows_of_command) {
   auto& c = *c_;
   const std::string command(36, '0');
   bare_sqlite::written out;
@@ -85,7 +85,8 @@ bare_sqlite::written bare_postgres::append(const model_row& row, std::size_t bat
       "FROM (VALUES ";
     std::vector<std::size_t> touched;
     for (std::size_t i = 0; i < batch; ++i) {
-      const auto at = static_cast<std::size_t>(c.next++ % c.versions.size());
+      const bool first = i % rows_of_command == 0;
+      const auto at = static_cast<std::size_t>((first ? c.next++ : c.next - 1) % c.versions.size());
       const auto stream = std::to_string(at);
       const auto version = std::to_string(++c.versions[at]);
       const auto position = std::to_string(++c.position);
@@ -93,8 +94,12 @@ bare_sqlite::written bare_postgres::append(const model_row& row, std::size_t bat
       const char* comma = i > 0 ? ", " : "";
       log += comma + ("(0, " + position) + ", " + stream + ", " + version + ", "
              + std::to_string(row.lane) + ", '" + row.type + "', " + std::to_string(row.schema)
-             + ", " + now + ", '\\x" + numbered(row.key, c.position) + "', " + id + ", " + position
-             + ", 1, 7, " + payload + ")";
+             + ", " + now + ", '\\x" + numbered(row.key, c.position) + "', "
+             + (first ? id + ", " + position + ", " + std::to_string(rows_of_command)
+                      : std::string("NULL, NULL, NULL"))
+             + ", 7, " + payload + ")";
+      if (!first)
+        continue;
       receipts += comma + ("(" + stream) + ", " + id + ", " + position + ", " + version + ", "
                   + version + ", " + position + ", " + now + ")";
       touched.push_back(at);

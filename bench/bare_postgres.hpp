@@ -17,8 +17,9 @@ public:
 
   /// An entry's row as a server has written it in the schema `recalld`.
   model_row newest_entry();
-  /// As `bare_sqlite::append`.
-  bare_sqlite::written append(const model_row& row, std::size_t batch, double seconds);
+  /// As `bare_sqlite::append`, in commands of so many rows each.
+  bare_sqlite::written append(const model_row& row, std::size_t batch, double seconds,
+                              std::size_t rows_of_command = 1);
 
 private:
   struct connection;

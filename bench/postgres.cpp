@@ -26,14 +26,15 @@ struct database {
   std::optional<postgres_server> server;
 };
 
-void measure(const plan& p, std::size_t sessions) {
-  const auto name = "postgres.append.sessions=" + std::to_string(sessions);
+void measure(const plan& p, std::size_t sessions, std::size_t entries) {
+  const auto name = "postgres.append.sessions=" + std::to_string(sessions)
+                    + (entries > 1 ? ".entries=" + std::to_string(entries) : "");
   if (!p.wants("postgres", name))
     return;
   const database data(p);
   server node({.log = {}, .url = data.url()});
   create_sessions(node, sessions);
-  append_load load(sessions, true);
+  append_load load(sessions, true, entries);
   const auto run = [&](double seconds) {
     return drive(
       node, "session.append", sessions, [&](std::size_t lane) { return load.next(lane); }, seconds);
@@ -41,7 +42,7 @@ void measure(const plan& p, std::size_t sessions) {
   run(p.round_s());
   bare_postgres bare(data.url(), sessions);
   const auto row = bare.newest_entry();
-  bare.append(row, std::max<std::size_t>(1, sessions / 2), p.round_s());
+  bare.append(row, std::max<std::size_t>(1, sessions / 2) * entries, p.round_s(), entries);
   std::vector<double> rate, bare_rate, p50, p99, one_commit, gathered;
   for (std::size_t round = 0; round < p.rounds(); ++round) {
     const auto before = node.figures();
@@ -50,13 +51,15 @@ void measure(const plan& p, std::size_t sessions) {
     const auto batch =
       static_cast<double>(after.facts - before.facts)
       / static_cast<double>(std::max<std::uint64_t>(1, after.commits - before.commits));
-    rate.push_back(out.rate());
+    rate.push_back(out.rate() * static_cast<double>(entries));
     p50.push_back(out.us.quantile(0.50));
     p99.push_back(out.us.quantile(0.99));
     gathered.push_back(batch);
-    const auto same = static_cast<std::size_t>(std::max(1.0, std::round(batch)));
-    bare_rate.push_back(bare.append(row, same, p.round_s()).rows_per_s);
-    one_commit.push_back(bare.append(row, 1, p.round_s() / 10).commit_us.quantile(0.5));
+    const auto commands =
+      static_cast<std::size_t>(std::max(1.0, std::round(batch / static_cast<double>(entries))));
+    bare_rate.push_back(bare.append(row, commands * entries, p.round_s(), entries).rows_per_s);
+    one_commit.push_back(
+      bare.append(row, entries, p.round_s() / 10, entries).commit_us.quantile(0.5));
   }
   print(name, median(rate), "entries/s", median(bare_rate));
   print(name + ".p50", median(p50), "us", median(one_commit));
@@ -119,7 +122,8 @@ void postgres(const plan& p) {
     return;
   }
   for (const std::size_t sessions : {64, 256, 1000})
-    measure(p, sessions);
+    measure(p, sessions, 1);
+  measure(p, 1000, 2);  // A turn at a time: what was said, and the answer.
   measure_cold(p);
 }
 

@@ -50,8 +50,11 @@ void create_sessions(server& node, std::size_t count) {
     0);
 }
 
-append_load::append_load(std::size_t sessions, bool command_ids)
-  : lanes_(sessions), command_ids_(command_ids), entries_{entry_json(0), entry_json(1)} {
+append_load::append_load(std::size_t sessions, bool command_ids, std::size_t entries)
+  : lanes_(sessions),
+    command_ids_(command_ids),
+    at_once_(entries),
+    entries_{entry_json(0), entry_json(1)} {
   for (std::size_t n = 0; n < sessions; ++n)
     lanes_[n].front = "{" + session_members(n) + (command_ids ? R"(,"command_id":")" : "");
 }
@@ -59,7 +62,7 @@ append_load::append_load(std::size_t sessions, bool command_ids)
 std::string append_load::next(std::size_t lane) {
   auto& l = lanes_[lane];
   std::string out;
-  out.reserve(l.front.size() + entry_bytes + 80);
+  out.reserve(l.front.size() + at_once_ * (entry_bytes + 1) + 80);
   out += l.front;
   if (command_ids_) {
     const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
@@ -69,7 +72,11 @@ std::string append_load::next(std::size_t lane) {
     out += '"';
   }
   out += R"(,"entries":[)";
-  out += entries_[l.sent++ % 2];
+  for (std::size_t i = 0; i < at_once_; ++i) {
+    if (i > 0)
+      out += ',';
+    out += entries_[l.sent++ % 2];
+  }
   out += "]}";
   return out;
 }

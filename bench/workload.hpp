@@ -22,10 +22,11 @@ std::string entry_json(std::size_t n);
 /// Creates sessions 0 … `count` - 1 through the gateway.
 void create_sessions(server& node, std::size_t count);
 
-/// Appends to session `lane` on lane `lane`. Each request is the text that a client would send.
+/// Appends to session `lane` on lane `lane`, so many entries at a time. Each request is the text that
+/// a client would send.
 class append_load {
 public:
-  append_load(std::size_t sessions, bool command_ids);
+  append_load(std::size_t sessions, bool command_ids, std::size_t entries = 1);
   std::string next(std::size_t lane);
 
 private:
@@ -35,6 +36,7 @@ private:
   };
   std::vector<lane_text> lanes_;
   bool command_ids_;
+  std::size_t at_once_;
   std::string entries_[2];
 };
 
