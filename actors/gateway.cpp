@@ -3,6 +3,7 @@
 #include "actors/delivery.hpp"
 #include "actors/entry_sources.hpp"
 #include "actors/feed.hpp"
+#include "events/checksum.hpp"
 #include "events/near_word.hpp"
 
 #include <caf/all.hpp>
@@ -103,10 +104,10 @@ result<void> check_members(const operation& op, const std::vector<json::member>&
 
 /// The same for the same wish, however its members are ordered and spaced; without `command_id`.
 std::uint64_t hash_of(std::string_view operation, const std::vector<json::member>& members) {
-  std::uint64_t sum = fnv1a(operation);
+  auto sum = checksum(operation, 0);
   for (const auto& m : members)
     if (m.name != "command_id")
-      sum += fnv1a(m.raw, fnv1a(m.name));
+      sum += checksum(m.raw, checksum(m.name, 0));
   return sum;
 }
 

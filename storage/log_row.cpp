@@ -1,7 +1,7 @@
 #include "storage/log_row.hpp"
 
+#include "events/checksum.hpp"
 #include "events/codec.hpp"
-#include "storage/checksum.hpp"
 
 #include <chrono>
 #include <random>

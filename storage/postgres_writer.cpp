@@ -1,7 +1,7 @@
 #include "storage/postgres_writer.hpp"
 
+#include "events/checksum.hpp"
 #include "projections/projections.hpp"
-#include "storage/checksum.hpp"
 #include "storage/failpoint.hpp"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "storage/row_set.hpp"
 
-#include "storage/checksum.hpp"
+#include "events/checksum.hpp"
 
 #include <algorithm>
 

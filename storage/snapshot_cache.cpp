@@ -1,6 +1,6 @@
 #include "storage/snapshot_cache.hpp"
 
-#include "storage/checksum.hpp"
+#include "events/checksum.hpp"
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>

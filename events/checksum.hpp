@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace recalld::storage {
+namespace recalld {
 
 /// A 64-bit checksum of bytes, eight at a time (folded 64x64 multiplication, as in wyhash). Finds
 /// flipped and lost bytes; is no protection against an adversary. Stored: never change it.
@@ -33,4 +33,4 @@ inline std::uint64_t checksum(std::string_view bytes, std::uint64_t seed) noexce
   return mix(mix(word(rest) ^ a ^ hash, word(rest + 8) ^ b), a);
 }
 
-}  // namespace recalld::storage
+}  // namespace recalld
