@@ -297,14 +297,23 @@ void refuse_fork(const call_ptr& call, const session_key& source, std::optional<
   });
 }
 
+/// `past` is where the shared past ends: in the source itself, or in what that borrows from.
 void begin_fork(const call_ptr& call, const session_key& source, std::optional<std::string> wanted,
-                version_t at, std::shared_ptr<const session::state> origin) {
+                const actors::stream_view& past, std::shared_ptr<const session::state> origin) {
   choose_session_id(call, source, std::move(wanted), [=](std::string id) {
     auto target = source;
     target.session = std::move(id);
-    submit_to_session(call, target, session::begin_fork{source.stream(), at, *origin},
+    submit_to_session(call, target, session::begin_fork{past.stream, past.version, *origin},
                       [=](const committed& done) { answer_fork(call, source, target, done); });
   });
+}
+
+/// The stream in which the past of a session lies at a version: that of a fork begins elsewhere.
+stream_id stream_at(const session_view& of, version_t at) {
+  for (const auto& range : of.state->borrowed)
+    if (at <= range.through)
+      return range.stream;
+  return of.stream.stream;
 }
 
 void fork(call_ptr call) {
@@ -339,7 +348,7 @@ void fork(call_ptr call) {
     const auto go_on = [=](const actors::stream_view& past) {
       auto origin = fork_origin(source, past);
       if (origin)
-        begin_fork(call, key, wanted, past.version, std::move(*origin));
+        begin_fork(call, key, wanted, past, std::move(*origin));
       else
         refuse(origin.error());
     };
@@ -347,7 +356,7 @@ void fork(call_ptr call) {
       go_on(source.stream);
       return;
     }
-    call->view_at(key.stream(), *at, [=](result<actors::stream_view> past) {
+    call->view_at(stream_at(source, *at), *at, [=](result<actors::stream_view> past) {
       if (past)
         go_on(*past);
       else if (past.error().code == errc::not_found)

@@ -541,6 +541,34 @@ TEST_CASE("a fork begins at any version of the present life") {
         == "expected_version");
 }
 
+TEST_CASE("a fork of a fork may begin in the past that both share with the first") {
+  running_node n;
+  fill(n, 6);
+  n.ok("session.fork", with(session(), {{"new_session", "f"}, {"at", 6}}));
+  n.ok("session.append", with(session("f"), {{"entry", entry("user", "fork")}}));
+  const auto early =
+    n.ok("session.fork", with(session("f"), {{"new_session", "g"}, {"at", 4}}));
+  CHECK(early["source"] == "f");
+  CHECK(early["at"] == 4);
+  // Through two of them, too.
+  n.ok("session.fork", with(session("f"), {{"new_session", "h"}}));
+  n.ok("session.append", with(session("h"), {{"entry", entry("user", "fork of fork")}}));
+  n.ok("session.fork", with(session("h"), {{"new_session", "i"}, {"at", 3}}));
+  n.ok("session.append", with(session("g"), {{"entry", entry("user", "early")}}));
+  const auto as_expected = [&] {
+    CHECK(contents(n.ok("session.get", session("g")))
+          == std::vector<std::string>{"1", "2", "3", "early"});
+    CHECK(contents(n.ok("session.get", session("i"))) == std::vector<std::string>{"1", "2"});
+  };
+  as_expected();
+  // What they begin with is kept for them, whoever else goes.
+  for (const auto* gone : {"f", "h", "s"})
+    n.ok("session.delete", session(gone));
+  as_expected();
+  n.restart();
+  as_expected();
+}
+
 TEST_CASE("a repeated fork finds its session again, though the original went on") {
   running_node n;
   fill(n, 3);
