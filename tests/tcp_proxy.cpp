@@ -46,16 +46,15 @@ tcp_proxy::tcp_proxy(int server_port, std::string_view marker)
       || ::getsockname(listener_, reinterpret_cast<sockaddr*>(&at), &size) != 0)
     throw std::runtime_error(std::string("proxy: ") + std::strerror(errno));
   port_ = ntohs(at.sin_port);
-  const std::lock_guard held(lock_);
-  threads_.emplace_back([this] { accept_links(); });
+  door_ = std::thread([this] { accept_links(); });
 }
 
 tcp_proxy::~tcp_proxy() {
   ending_ = true;
-  threads_.front().join();
+  door_.join();
   ::close(listener_);
-  for (std::size_t i = 1; i < threads_.size(); ++i)
-    threads_[i].join();
+  for (auto& link : links_)
+    link.join();
 }
 
 void tcp_proxy::close(bool closed) { closed_ = closed; }
@@ -76,8 +75,7 @@ void tcp_proxy::accept_links() {
       ::close(server);
       continue;
     }
-    const std::lock_guard held(lock_);
-    threads_.emplace_back([this, client, server] { carry(client, server); });
+    links_.emplace_back([this, client, server] { carry(client, server); });
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -49,8 +48,8 @@ private:
   std::atomic<int> struck_{0};
   std::atomic<bool> closed_{false};
   std::atomic<bool> ending_{false};
-  std::mutex lock_;
-  std::vector<std::thread> threads_;
+  std::thread door_;
+  std::vector<std::thread> links_;  ///< The door's own until it has ended.
 };
 
 }  // namespace recalld::tests
