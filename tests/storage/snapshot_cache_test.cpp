@@ -1,11 +1,11 @@
 #include "storage/snapshot_cache.hpp"
 
+#include "tests/small_disk.hpp"
 #include "tests/storage/subject.hpp"
 
 #include <chrono>
 #include <fstream>
 #include <random>
-#include <sys/mount.h>
 #include <thread>
 
 namespace recalld::storage::testing {
@@ -236,7 +236,8 @@ TEST_CASE("given damaged files, when the cache is opened, then it forgets but ne
 TEST_CASE("given a disk that fills up, then a cache forgets, and is there again when there is room",
           "[cache]") {
   scratch dir;
-  if (::mount("tmpfs", dir.path().c_str(), "tmpfs", 0, "size=16m") != 0) {
+  tests::small_disk disk(dir.path(), "16m");
+  if (!disk.made()) {
     SUCCEED("no right to mount a small disk");
     return;
   }
@@ -278,7 +279,7 @@ TEST_CASE("given a disk that fills up, then a cache forgets, and is there again 
     cache->put(name(1), some(2));
     CHECK(cache->get(name(1)) == some(2));
   }
-  CHECK(::umount(dir.path().c_str()) == 0);
+  CHECK(disk.give_back());
 }
 
 TEST_CASE("a value that was changed is no snapshot", "[cache]") {

@@ -1,11 +1,11 @@
 #include "storage/failpoint.hpp"
 #include "storage/replay.hpp"
+#include "tests/small_disk.hpp"
 #include "tests/storage/subject.hpp"
 
 #include <cstdlib>
 #include <fstream>
 #include <sqlite3.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -215,7 +215,8 @@ TEST_CASE("given a database that may not grow, when it is full, then nothing of 
 TEST_CASE("given a full disk, when a commit fails, then it is unavailable, not unknown",
           "[sqlite]") {
   scratch dir;
-  if (::mount("tmpfs", dir.path().c_str(), "tmpfs", 0, "size=2m") != 0) {
+  tests::small_disk disk(dir.path(), "2m");
+  if (!disk.made()) {
     // Without the right to mount, the sentence above on database pages must do.
     SUCCEED("no right to mount a small disk");
     return;
@@ -243,12 +244,11 @@ TEST_CASE("given a full disk, when a commit fails, then it is unavailable, not u
     // Room again: it goes on where it was.
     reader.reset();
     CHECK(code_of(s->writer().checkpoint()) != errc::outcome_unknown);
-    REQUIRE(::mount("tmpfs", dir.path().c_str(), "tmpfs", MS_REMOUNT, "size=16m") == 0);
+    REQUIRE(disk.resize("16m"));
     append(20'000);
     CHECK(last);
     CHECK(must(must(s->open_reader())->head(0)) == version);
   }
-  ::umount(dir.path().c_str());
 }
 
 TEST_CASE("given a write that fails inside the commit, then nobody knows, and the writer is done",
